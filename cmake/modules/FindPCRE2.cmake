@@ -1,0 +1,16 @@
+# PCRE2's 8-bit library for systems whose package has no CMake configuration (Debian 12). Defines PCRE2::8BIT.
+find_path(PCRE2_INCLUDE_DIR pcre2.h)
+find_library(PCRE2_8BIT_LIBRARY pcre2-8)
+if(PCRE2_INCLUDE_DIR)
+  file(STRINGS "${PCRE2_INCLUDE_DIR}/pcre2.h" hone_pcre2_lines REGEX "^#define PCRE2_(MAJOR|MINOR)[ \t]+[0-9]+")
+  string(REGEX REPLACE "[^0-9;]+2_[A-Z]+[ \t]+" "" hone_pcre2_numbers "${hone_pcre2_lines}")
+  string(REPLACE ";" "." PCRE2_VERSION "${hone_pcre2_numbers}")
+endif()
+include(FindPackageHandleStandardArgs)
+find_package_handle_standard_args(PCRE2 REQUIRED_VARS PCRE2_8BIT_LIBRARY PCRE2_INCLUDE_DIR VERSION_VAR PCRE2_VERSION)
+mark_as_advanced(PCRE2_INCLUDE_DIR PCRE2_8BIT_LIBRARY)
+if(PCRE2_FOUND AND NOT TARGET PCRE2::8BIT)
+  add_library(PCRE2::8BIT UNKNOWN IMPORTED)
+  set_target_properties(PCRE2::8BIT PROPERTIES
+    IMPORTED_LOCATION "${PCRE2_8BIT_LIBRARY}" INTERFACE_INCLUDE_DIRECTORIES "${PCRE2_INCLUDE_DIR}")
+endif()
