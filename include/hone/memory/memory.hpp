@@ -1,0 +1,196 @@
+// Memory: where a device's bytes come from. Three sources, one ledger:
+//   - slabs: weights, gradients and optimizer state are each taken at once and handed out from the front;
+//   - a plan: a step's temporaries sit at offsets packed ahead of time, replayed by allocation number;
+//   - online: code that has no plan gets cached blocks, and memory grows until that cache is warm.
+#pragma once
+
+#include <hone/core/checked.hpp>
+#include <hone/core/target.hpp>
+#include <hone/memory/ledger.hpp>
+#include <hone/memory/pack.hpp>
+
+#include <array>
+#include <cstddef>
+#include <cstdlib>
+#include <cstring>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string_view>
+#include <vector>
+
+namespace hone {
+
+/// One allocation. `data` is null on a memory without bytes (Meta).
+struct Block {
+  std::byte* data = nullptr;
+  std::int64_t bytes = 0;  ///< rounded to the alignment, redzone included
+  Ledger::Entry* entry = nullptr;
+  std::int64_t lifetime = -1;   ///< index in the trace that recorded it, -1 outside one
+  std::int64_t recording = -1;  ///< which recording that was
+  bool online = false;         ///< returns to the cache when released
+};
+
+class Memory {
+ public:
+  /// `backed` = false is Meta: everything is counted, nothing exists.
+  Memory(Target target, bool backed) : target_(target), backed_(backed) {}
+  ~Memory() {
+    for (auto& [bytes, blocks] : cache_)
+      for (std::byte* block : blocks) std::free(block);
+    for (auto& slab : slabs_) std::free(slab.data);
+    std::free(plan_.data);
+  }
+  Memory(const Memory&) = delete;
+  Memory& operator=(const Memory&) = delete;
+
+  const Target& target() const { return target_; }
+  const Ledger& ledger() const { return ledger_; }
+  void reset_peaks() { ledger_.reset_peaks(); }
+  /// New blocks are filled with 0xff (NaN in every floating type), so that a test sees a read before a write.
+  void poison_new_blocks(bool on) { poison_ = on; }
+  /// Allocations that would lift the device's live bytes above `bytes` are refused; 0 lifts the limit.
+  void set_budget(std::int64_t bytes) { budget_ = bytes; }
+
+  /// What `bytes` will occupy.
+  std::int64_t rounded(std::int64_t bytes) const {
+    return round_up(checked_add(bytes, target_.redzone, "[memory] size"), target_.alignment);
+  }
+
+  Block allocate(std::int64_t bytes, Category category, std::string_view name) {
+    const std::lock_guard lock(mutex_);
+    Block block{nullptr, rounded(bytes), ledger_.entry(category, name), -1, -1, false};
+    refuse_above_budget(block, name);
+    if (recording_ && is_temporary(category)) {
+      block.lifetime = static_cast<std::int64_t>(trace_.size());
+      block.recording = recordings_;
+      trace_.push_back({block.bytes, clock_++, -1});
+    }
+    if (backed_) place(block, category, name);
+    ledger_.add(block.entry, block.bytes);
+    if (poison_ && block.data != nullptr) std::memset(block.data, 0xff, static_cast<std::size_t>(block.bytes));
+    return block;
+  }
+
+  void release(const Block& block) noexcept {
+    const std::lock_guard lock(mutex_);
+    ledger_.add(block.entry, -block.bytes);
+    if (recording_ && block.recording == recordings_) trace_[static_cast<std::size_t>(block.lifetime)].death = clock_++;
+    if (block.online) cache_.find(block.bytes)->second.push_back(block.data);
+  }
+
+  /// Takes `bytes` for a category at once; later allocations of that category come from it, in order. Their memory is
+  /// given back with the Memory itself.
+  void reserve_slab(Category category, std::int64_t bytes) {
+    const std::lock_guard lock(mutex_);
+    if (!backed_ || bytes == 0) return;
+    Slab& slab = slabs_[index_of(category)];
+    check(slab.data == nullptr, "[memory] the slab of {} is already reserved", name_of(category));
+    slab = {system_allocate(bytes, name_of(category)), bytes, 0};
+  }
+
+  // Recording: between the two calls, temporaries are traced.
+  void start_recording() {
+    const std::lock_guard lock(mutex_);
+    trace_.clear();
+    clock_ = 0;
+    ++recordings_;
+    recording_ = true;
+  }
+  Trace stop_recording() {
+    const std::lock_guard lock(mutex_);
+    recording_ = false;
+    for (Lifetime& item : trace_)
+      if (item.death < 0) item.death = clock_;
+    return std::move(trace_);
+  }
+
+  /// From here on temporaries sit where `packing` says, by number; it must outlive the replay. The slab grows to the
+  /// largest packing seen and is kept.
+  void start_replay(const Packing& packing) {
+    const std::lock_guard lock(mutex_);
+    if (backed_ && plan_.bytes < packing.slab_bytes) {
+      std::free(plan_.data);
+      plan_ = {};
+      plan_ = {system_allocate(packing.slab_bytes, "step temporaries"), packing.slab_bytes, 0};
+    }
+    replay_ = &packing;
+    replayed_ = 0;
+  }
+  void stop_replay() noexcept {
+    const std::lock_guard lock(mutex_);
+    replay_ = nullptr;
+  }
+
+  /// Calls that asked the operating system for memory so far; constant once a run is warm.
+  std::int64_t system_allocations() const { return system_allocations_; }
+
+ private:
+  struct Slab {
+    std::byte* data = nullptr;
+    std::int64_t bytes = 0;
+    std::int64_t used = 0;
+  };
+
+  void refuse_above_budget(const Block& block, std::string_view name) {
+    if (budget_ <= 0 || block.entry->category == Category::host || ledger_.device().now + block.bytes <= budget_) return;
+    throw OutOfMemory(fmt::format("[memory] {} / {} wants {} ({} B) above the budget of {} ({} B)\n{}", name_of(block.entry->category),
+                                  name, human_bytes(block.bytes), block.bytes, human_bytes(budget_), budget_, ledger_.report()));
+  }
+
+  void place(Block& block, Category category, std::string_view name) {
+    if (replay_ != nullptr && is_temporary(category)) return replay(block, name);
+    Slab& slab = slabs_[index_of(category)];
+    if (slab.data != nullptr && slab.used + block.bytes <= slab.bytes) {
+      block.data = slab.data + slab.used;
+      slab.used += block.bytes;
+      return;
+    }
+    auto& free_blocks = cache_[block.bytes];
+    block.online = true;
+    if (free_blocks.empty()) {
+      block.data = system_allocate(block.bytes, name);
+    } else {
+      block.data = free_blocks.back();
+      free_blocks.pop_back();
+    }
+  }
+
+  void replay(Block& block, std::string_view name) {
+    const auto number = static_cast<std::size_t>(replayed_);
+    check(number < replay_->offsets.size() && replay_->sizes[number] == block.bytes,
+          "[memory] allocation {} of the step ({}, {} B) is not the one planned ({})", number, name, block.bytes,
+          number < replay_->sizes.size() ? std::to_string(replay_->sizes[number]) + " B" : "none left");
+    block.data = plan_.data + replay_->offsets[number];
+    ++replayed_;
+  }
+
+  std::byte* system_allocate(std::int64_t bytes, std::string_view name) {
+    ++system_allocations_;
+    const auto wanted = static_cast<std::size_t>(std::max(bytes, target_.alignment));
+    void* data = std::aligned_alloc(static_cast<std::size_t>(target_.alignment), wanted);
+    if (data == nullptr)
+      throw OutOfMemory(fmt::format("[memory] the system has no {} for {}\n{}", human_bytes(bytes), name, ledger_.report()));
+    return static_cast<std::byte*>(data);
+  }
+
+  Target target_;
+  bool backed_;
+  bool poison_ = false;
+  bool recording_ = false;
+  std::int64_t budget_ = 0;
+  std::int64_t clock_ = 0;
+  std::int64_t recordings_ = 0;
+  std::int64_t replayed_ = 0;
+  std::int64_t system_allocations_ = 0;
+  const Packing* replay_ = nullptr;
+  Ledger ledger_;
+  Trace trace_;
+  Slab plan_;
+  std::array<Slab, all_categories.size()> slabs_{};
+  std::map<std::int64_t, std::vector<std::byte*>> cache_;
+  mutable std::mutex mutex_;
+};
+
+}  // namespace hone

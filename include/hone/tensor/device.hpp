@@ -1,0 +1,108 @@
+// Devices as types: Cpu and Emu have memory and kernels, Meta has neither and counts what the others would do.
+#pragma once
+
+#include <hone/core/target.hpp>
+#include <hone/core/thread_pool.hpp>
+#include <hone/memory/memory.hpp>
+#include <hone/tensor/view.hpp>
+
+#include <concepts>
+#include <cstddef>
+#include <memory>
+#include <thread>
+#include <utility>
+
+namespace hone {
+
+/// A device is a cheap handle; copies mean the same memory, ledger and workers.
+template <class D>
+concept Device = std::copyable<D> && requires(const D& device) {
+  { device.memory() } -> std::same_as<Memory&>;
+  { device.target() } -> std::same_as<const Target&>;
+};
+
+/// The processor. `Cpu{}` is the process-wide device with all cores; Cpu(options) is one of its own.
+class Cpu {
+ public:
+  struct Options {
+    int threads = 0;         ///< 0 = one per core
+    Isa isa = best_isa();    ///< at most best_isa()
+    std::int64_t redzone = 0;
+  };
+
+  Cpu() : state_(process_wide()) {}
+  explicit Cpu(const Options& options) : state_(std::make_shared<State>(options)) {}
+
+  Memory& memory() const { return state_->memory; }
+  const Target& target() const { return state_->memory.target(); }
+  ThreadPool& pool() const { return state_->pool; }
+
+ private:
+  struct State {
+    explicit State(const Options& options)
+        : pool(options.threads > 0 ? options.threads : static_cast<int>(std::max(1u, std::thread::hardware_concurrency()))),
+          memory({.kind = DeviceKind::cpu, .threads = pool.threads(), .isa = std::min(options.isa, best_isa()), .redzone = options.redzone}, true) {}
+    ThreadPool pool;
+    Memory memory;
+  };
+  static const std::shared_ptr<State>& process_wide() {
+    static const auto state = std::make_shared<State>(Options{});
+    return state;
+  }
+  std::shared_ptr<State> state_;
+};
+
+/// The CUDA emulator: kernels from cuda/hone/kernels run block by block on the processor (emu/).
+class Emu {
+ public:
+  Emu() : memory_(std::make_shared<Memory>(Target{.kind = DeviceKind::emu, .alignment = 256, .sm = 80}, true)) {}
+  Memory& memory() const { return *memory_; }
+  const Target& target() const { return memory_->target(); }
+
+ private:
+  std::shared_ptr<Memory> memory_;
+};
+
+/// No memory and no kernels: every allocation is booked, every kernel call is counted, for the target it stands for.
+class Meta {
+ public:
+  /// What the kernels of a step would move and compute.
+  struct Work {
+    std::int64_t kernels = 0;
+    std::int64_t bytes_read = 0;
+    std::int64_t bytes_written = 0;
+    double flops = 0;
+  };
+
+  explicit Meta(const Target& target = {}) : state_(std::make_shared<State>(target)) {}
+  Memory& memory() const { return state_->memory; }
+  const Target& target() const { return state_->memory.target(); }
+  Work& work() const { return state_->work; }
+
+  /// Books one kernel call: bytes from the views' constness, FLOPs from the tag where it states them.
+  template <class K, class... Args>
+  void count(const Args&... args) const {
+    Work& work = state_->work;
+    ++work.kernels;
+    (count_bytes(work, args), ...);
+    if constexpr (requires { K::flops(args...); }) work.flops += static_cast<double>(K::flops(args...));
+  }
+
+ private:
+  struct State {
+    explicit State(const Target& target) : memory(target, false) {}
+    Memory memory;
+    Work work;
+  };
+  template <class T, int Rank>
+  static void count_bytes(Work& work, const View<T, Rank>& view) {
+    const std::int64_t bytes = view.elements() * static_cast<std::int64_t>(sizeof(T));
+    if constexpr (std::is_same_v<T, std::byte>) return;  // scratch: counted by what the kernel makes of it, which is nothing lasting
+    else (std::is_const_v<T> ? work.bytes_read : work.bytes_written) += bytes;
+  }
+  template <class Other>
+  static void count_bytes(Work&, const Other&) {}
+  std::shared_ptr<State> state_;
+};
+
+}  // namespace hone
