@@ -24,5 +24,16 @@
 #else
 #define HONE_X86 0
 #endif
+// The path for every x86 processor must round the same in a file compiled with -march=native as in one that is not, for
+// the linker keeps either copy: g++ would contract a * b + c where it may use FMA. (Elsewhere portable is the only path.)
+#if HONE_X86 && !defined(__clang__)
+#define HONE_TARGET_PORTABLE __attribute__((optimize("fp-contract=off")))
+#else
+#define HONE_TARGET_PORTABLE
+#endif
+
+// For what a HONE_TARGET_* function calls in its loops: inlined, it is compiled for the caller's instruction set. Never
+// with an attribute of its own, never address-taken, no lambda.
+#define HONE_ALWAYS_INLINE __attribute__((always_inline)) inline
 
 #define HONE_RESTRICT __restrict__

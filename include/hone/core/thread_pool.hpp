@@ -49,8 +49,9 @@ class ThreadPool {
     if (tasks == 1 && place.pool == nullptr)
       return static_cast<void>(body(std::int64_t{0}, 0));  // may spread out itself
     if (place.pool != nullptr || threads_ == 1 || tasks <= 0) {
-      const PlaceGuard guard{place, Place{this, place.pool == this ? place.worker : 0}};
-      for (std::int64_t task = 0; task < tasks; ++task) body(task, place.worker);
+      const int worker = place.pool == this ? place.worker : 0;
+      const PlaceGuard guard{place, place.pool != nullptr ? place : Place{this, 0}};
+      for (std::int64_t task = 0; task < tasks; ++task) body(task, worker);
       return;
     }
     using Body = std::remove_reference_t<F>;
