@@ -44,8 +44,6 @@ HONE_ALWAYS_INLINE float vector_exp(float x) {
   constexpr float ln2_high = 0.693145751953125f;  // 15 bits, so that n * ln2_high is exact
   constexpr float ln2_low = 1.42860682e-6f;
   constexpr float to_integer = 12582912.0f;  // 1.5 * 2^23: adding it rounds to an integer, held in the low bits
-  x = x > 89.0f ? 89.0f : x;                 // both comparisons are false for NaN, which passes through
-  x = x < -104.0f ? -104.0f : x;
   const float shifted = x * log2_e + to_integer;
   const float n = shifted - to_integer;
   const float r = (x - n * ln2_high) - n * ln2_low;
@@ -60,7 +58,12 @@ HONE_ALWAYS_INLINE float vector_exp(float x) {
   const std::int32_t half = exponent >> 1;
   const float first = std::bit_cast<float>((static_cast<std::uint32_t>(half) + 127u) << 23);
   const float second = std::bit_cast<float>((static_cast<std::uint32_t>(exponent - half) + 127u) << 23);
-  return e_r * first * second;
+  const auto power = std::bit_cast<std::uint32_t>(e_r * first * second);
+  // By masks, and at the end: g++ makes branches of `?:` here, moves arithmetic that may trap into them, and then
+  // cannot vectorise. Both comparisons are false for NaN, which has gone through the polynomial.
+  const std::uint32_t huge = 0u - static_cast<std::uint32_t>(x > 89.0f);
+  const std::uint32_t tiny = 0u - static_cast<std::uint32_t>(x < -104.0f);
+  return std::bit_cast<float>((power & ~(huge | tiny)) | (huge & 0x7f800000u));
 }
 
 /// The double one is libm's: double is the reference path, not the fast one.
