@@ -2,29 +2,14 @@
 
 #include <doctest/doctest.h>
 
-#include <filesystem>
-#include <fstream>
 #include <string>
+
+#include "support/files.hpp"
 
 using hone::parse_json;
 
-namespace {
-
-/// What the Error says; a call that throws nothing fails the test.
-template <class F>
-std::string message_of(F&& call) {
-  try {
-    call();
-  } catch (const hone::Error& error) {
-    return error.what();
-  }
-  FAIL("an Error was expected");
-  return {};
-}
-
-bool contains(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
-
-}  // namespace
+using hone::test::contains;
+using hone::test::message_of;
 
 TEST_CASE("json: values of every kind survive") {
   const auto value =
@@ -50,6 +35,8 @@ TEST_CASE("json: malformed texts are refused with the byte") {
     CHECK(contains(text, "[f.json] byte "));
     CHECK(contains(text, "not valid JSON"));
   }
+  CHECK(
+      contains(message_of([] { parse_json(std::string("[1]\0[2]", 7), "f"); }), "byte 4: not valid JSON: a NUL byte"));
   CHECK(contains(message_of([] { parse_json("[1, x]", "f"); }), "byte 5:"));
 }
 
@@ -91,15 +78,13 @@ TEST_CASE("json: getters check kind and range and name file and key") {
 }
 
 TEST_CASE("json: files that are missing, folders or unreadable are sentences") {
-  const auto folder = std::filesystem::temp_directory_path() / "hone_test_json";
-  std::filesystem::create_directories(folder);
-  std::ofstream(folder / "ok.json") << R"({"a":1})";
+  const hone::test::TemporaryFolder folder;
+  hone::test::put(folder / "ok.json", R"({"a":1})");
   CHECK(hone::read_json_file(folder / "ok.json")["a"] == 1);
   const auto missing = (folder / "none.json").string();
   CHECK(message_of([&] { hone::read_json_file(missing); }) ==
         "[" + missing + "] cannot be opened: No such file or directory");
-  CHECK(contains(message_of([&] { hone::read_json_file(folder); }), "is a folder"));
+  CHECK(contains(message_of([&] { hone::read_json_file(folder.path()); }), "is a folder"));
   CHECK(contains(message_of([&] { hone::read_json_file("/dev/null"); }), "not a regular file"));
   CHECK(contains(message_of([&] { hone::read_file(folder / "ok.json", 3); }), "has 7 bytes; at most 3"));
-  std::filesystem::remove_all(folder);
 }

@@ -3,6 +3,7 @@
 
 #include <hone/core/error.hpp>
 #include <hone/io/read_file.hpp>
+#include <hone/io/utf8.hpp>
 
 #include <nlohmann/json.hpp>
 
@@ -64,11 +65,10 @@ class JsonEvents {
 
   bool binary(nlohmann::json::binary_t&) { return false; }
   bool parse_error(std::size_t position, const std::string& token, const nlohmann::json::exception& reason) {
-    // nlohmann's text opens with its own error number and position; only what follows concerns the reader.
-    const std::string text = reason.what();
-    const auto colon = text.find(": ");
-    fail("[{}] byte {}: not valid JSON near '{}': {}", origin_, position, token.substr(0, 40),
-         colon == std::string::npos ? text : text.substr(colon + 2));
+    malformed(position, describe(token, reason));
+  }
+  [[noreturn]] void malformed(std::size_t position, const std::string& reason) const {
+    fail("[{}] byte {}: not valid JSON{}", origin_, position, reason);
   }
 
  protected:
@@ -78,6 +78,12 @@ class JsonEvents {
   }
   void leave() { --depth_; }
   std::size_t depth() const { return depth_; }
+  static std::string describe(const std::string& token, const nlohmann::json::exception& reason) {
+    // nlohmann's text opens with its own error number and position; only what follows concerns the reader.
+    const std::string text = reason.what();
+    const auto colon = text.find(": ");
+    return fmt::format(" near '{}': {}", printable(token), colon == text.npos ? text : text.substr(colon + 2));
+  }
 
  private:
   std::string_view origin_;
@@ -88,6 +94,8 @@ class JsonEvents {
 /// Runs the whole of `text` through `events`; anything after the value but white space is an error.
 template <class Events>
 void parse_events(std::string_view text, Events& events) {
+  // nlohmann's lexer takes a NUL for the end of the text; whatever followed it would go unread.
+  if (const auto nul = text.find('\0'); nul != text.npos) events.malformed(nul + 1, ": a NUL byte");
   const CountingIterator first(text.data(), events.counter());
   const CountingIterator last(text.data() + text.size(), events.counter());
   nlohmann::json::sax_parse(first, last, &events);
