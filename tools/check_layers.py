@@ -25,9 +25,9 @@ BESIDE = {
     "io": {"core", "memory", "tensor"},
     "text": {"core", "memory", "tensor", "io"},
     "emu": {"core"},
-    "cuda/device": {"core", "emu"},
-    "cuda/prim": {"core", "emu", "cuda/device"},
-    "cuda/kernels": {"core", "tensor", "quant", "cuda/device", "cuda/prim"},
+    "cuda/device": {"core", "memory", "tensor", "emu"},
+    "cuda/prim": {"core", "tensor", "emu", "cuda/device"},
+    "cuda/kernels": {"core", "memory", "tensor", "quant", "cuda/device", "cuda/prim"},
     "cuda/study": {"core", "tensor", "cuda/device", "cuda/prim", "cuda/kernels"},
 }
 # The lowest rank that may include a folder beside the order; None: nothing in the order may.
@@ -59,13 +59,13 @@ TEXT_RULES = [
          "an instruction-set macro chooses a body; choose through core/isa.hpp at run time"),
     Rule(r"^\s*#\s*define\b", ["hone/", "cuda/"], ["hone/core/config.hpp", "cuda/hone/device/"],
          "a macro outside core/config.hpp"),
-    Rule(r"\breinterpret_cast\s*<|\bmem(cpy|move)\s*\(", ["hone/io/", "hone/text/"], ["hone/io/byte_reader.hpp"],
+    Rule(r"\breinterpret_cast\s*<|\bmem(cpy|move)\s*\(", ["hone/io/"], ["hone/io/byte_reader.hpp"],
          "file bytes are read through io/byte_reader.hpp, not reinterpreted or copied here"),
     Rule(r"(<<<|\b__shfl\w*|\basm\b|\bextern\s+__shared__)", ["cuda/hone/kernels/", "cuda/hone/study/"], [],
          "kernel language belongs in cuda/hone/device or cuda/hone/prim"),
     Rule(r"(?<![\w:.>])(std::|::)?(exit|_Exit|quick_exit|abort)\s*\(", ["hone/", "cuda/"], [],
          "the library never ends the program; throw"),
-    Rule(r"^\s*using\s+namespace\b", ["hone/", "cuda/"], [], "a header opens a namespace for everyone who includes it"),
+    Rule(r"^using\s+namespace\b", ["hone/", "cuda/"], [], "a header opens a namespace for everyone who includes it"),
 ]
 
 INCLUDE = re.compile(r'^\s*#\s*include\s*([<"])([^>"]+)[>"]')
