@@ -104,7 +104,7 @@ class SafetensorsEvents : public JsonEvents {
     malformed(position, describe(token, reason));
   }
   [[noreturn]] void malformed(std::size_t position, const std::string& reason) const {
-    throw SafetensorsError("InvalidHeaderDeserialization", origin(),
+    throw SafetensorsError(malformed_kind, origin(),
                            fmt::format("byte {}: not valid JSON{}", base_ + std::int64_t(position), reason));
   }
 
@@ -126,7 +126,8 @@ class SafetensorsEvents : public JsonEvents {
     }
     if (depth() != 2 || field_ != Field::dtype) return unexpected("a string");
     const auto found = std::ranges::find(safetensors_types, value, &SafetensorsType::name);
-    refuse_unless(found != safetensors_types.end(), fmt::format("element type '{}' is unknown", printable(value)));
+    if (found == safetensors_types.end())
+      refuse(malformed_kind, fmt::format("element type '{}' is unknown", printable(value)));
     entries.back().type = &*found;
     return true;
   }
@@ -162,6 +163,7 @@ class SafetensorsEvents : public JsonEvents {
   }
 
  private:
+  static constexpr std::string_view malformed_kind = "InvalidHeaderDeserialization";
   enum class Field : std::uint8_t { dtype, shape, offsets, other };
 
   /// Inside a member the format does not define; the reference implementation skips those as well.
@@ -187,12 +189,12 @@ class SafetensorsEvents : public JsonEvents {
                                       : Field::other;
     field_open_ = true;
     if (field_ == Field::other) return;
-    refuse_unless(!std::exchange(seen_[static_cast<std::size_t>(field_)], true), name + " is given twice");
+    if (std::exchange(seen_[static_cast<std::size_t>(field_)], true)) refuse(malformed_kind, name + " is given twice");
   }
   bool add_extent(std::uint64_t value) {
     auto& extents = entries.back().extents;
-    refuse_unless(extents.size() < safetensors_max_rank,
-                  fmt::format("the shape has more than {} extents", safetensors_max_rank));
+    if (extents.size() == safetensors_max_rank)
+      refuse(malformed_kind, fmt::format("the shape has more than {} extents", safetensors_max_rank));
     if (!std::in_range<std::int64_t>(value)) refuse("ValidationOverflow", fmt::format("extent {} is too large", value));
     extents.push_back(static_cast<std::int64_t>(value));
     return true;
@@ -212,9 +214,10 @@ class SafetensorsEvents : public JsonEvents {
   }
   void finish_entry() {
     constexpr std::array<std::string_view, 3> names{"dtype", "shape", "data_offsets"};
-    for (std::size_t i = 0; i < names.size(); ++i) refuse_unless(seen_[i], fmt::format("{} is missing", names[i]));
+    for (std::size_t i = 0; i < names.size(); ++i)
+      if (!seen_[i]) refuse(malformed_kind, fmt::format("{} is missing", names[i]));
     refuse_unless(entries.back().type != nullptr, "dtype is null");
-    refuse_unless(offsets_ == 2, fmt::format("data_offsets has {} numbers instead of 2", offsets_));
+    if (offsets_ != 2) refuse(malformed_kind, fmt::format("data_offsets has {} numbers instead of 2", offsets_));
     entries.back().header_at = base_ + static_cast<std::int64_t>(position());
   }
   [[noreturn]] void refuse(std::string_view kind, const std::string& text) const {
@@ -224,10 +227,10 @@ class SafetensorsEvents : public JsonEvents {
                            fmt::format("{}header byte {}: {}", where, base_ + std::int64_t(position()), text));
   }
   void refuse_unless(bool ok, std::string_view text) const {
-    if (!ok) refuse("InvalidHeaderDeserialization", std::string(text));
+    if (!ok) refuse(malformed_kind, std::string(text));
   }
   bool unexpected(std::string_view what) const {
-    refuse("InvalidHeaderDeserialization", fmt::format("{} stands where the format has none", what));
+    refuse(malformed_kind, fmt::format("{} stands where the format has none", what));
   }
 
   std::int64_t base_;  // the JSON's position in the file
