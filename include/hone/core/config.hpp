@@ -31,6 +31,12 @@
 #else
 #define HONE_TARGET_PORTABLE
 #endif
+// clang decides where it reads the expression; the first statement of a function only that path uses.
+#if HONE_X86 && defined(__clang__)
+#define HONE_PORTABLE_ROUNDING _Pragma("clang fp contract(off)")
+#else
+#define HONE_PORTABLE_ROUNDING
+#endif
 
 // For what a HONE_TARGET_* function calls in its loops: inlined, it is compiled for the caller's instruction set. Never
 // with an attribute of its own, never address-taken, no lambda.
