@@ -20,7 +20,8 @@ class GradientSlot {
   explicit GradientSlot(const Shape& shape) : shape_(shape) {}
   /// The slot of a parameter: `buffer` stays, and is overwritten by the first contribution after each clear().
   explicit GradientSlot(Tensor<T, D> buffer) : shape_(buffer.shape()), buffer_(std::move(buffer)), kept_(true) {}
-  GradientSlot(Tensor<float, D> buffer, std::true_type /*wide*/) : shape_(buffer.shape()), wide_(std::move(buffer)), kept_(true) {}
+  GradientSlot(Tensor<float, D> buffer, std::true_type /*wide*/)
+      : shape_(buffer.shape()), wide_(std::move(buffer)), kept_(true) {}
 
   const Shape& shape() const { return shape_; }
   bool filled() const { return filled_; }
@@ -30,7 +31,10 @@ class GradientSlot {
     return buffer_;
   }
   /// The sum so far, or an undefined tensor.
-  Tensor<T, D> value_or_none() const { return filled_ ? buffer_ : Tensor<T, D>{}; }
+  const Tensor<T, D>& value_or_none() const {
+    static const Tensor<T, D> none;
+    return filled_ ? buffer_ : none;
+  }
   const Tensor<float, D>& wide_value() const { return wide_; }
 
   /// Forgets the sum; a parameter keeps its memory.
@@ -40,16 +44,26 @@ class GradientSlot {
     if (!kept_) buffer_ = {};
   }
 
-  /// Where a kernel adds its contribution: call `write(view-able tensor, accumulate)`; afterwards the slot is filled.
+  /// Where an op adds its contribution: calls write(tensor, accumulate); afterwards the slot is filled.
   template <class Write>
   void contribute(const D& device, Write&& write) {
     if (wide()) {
-      if constexpr (!std::is_same_v<T, float>) write(wide_, std::exchange(filled_, true));
-      return;
+      const auto narrow = Tensor<T, D>::empty(device, shape_, {Category::activations, "gradient"});
+      write(narrow, false);
+      return copy_into(narrow, wide_, std::exchange(filled_, true));
     }
     if (!buffer_.defined()) buffer_ = Tensor<T, D>::empty(device, shape_, {Category::activations, "gradient"});
     if (filled_) own_buffer();
-    write(buffer_, std::exchange(filled_, true));
+    write(std::as_const(buffer_), std::exchange(filled_, true));
+  }
+
+  /// The same for kernels that can write the gradient of a weight in float as well: `write` must take both types.
+  template <class Write>
+  void contribute_weight(const D& device, Write&& write) {
+    if constexpr (sizeof(T) < sizeof(float)) {
+      if (wide()) return write(std::as_const(wide_), std::exchange(filled_, true));
+    }
+    contribute(device, write);
   }
 
   /// Takes a finished gradient: shared when it is the first, added otherwise.

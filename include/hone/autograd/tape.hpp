@@ -91,6 +91,7 @@ struct AutogradState {
   Tape own;
   Tape* tape = &own;
   bool enabled = true;
+  bool training = true;
 };
 inline AutogradState& autograd_state() {
   thread_local AutogradState state;
@@ -104,23 +105,41 @@ inline Tape& current_tape() { return *detail::autograd_state().tape; }
 /// Whether ops of this thread are recorded.
 inline bool grad_enabled() { return detail::autograd_state().enabled; }
 
-/// While one lives, nothing is recorded on this thread: `hone::no_grad guard;`
+/// Whether the forward pass is one of training: dropout is active. Off under no_grad, on where checkpoint() merely
+/// pauses the recording.
+inline bool training() { return detail::autograd_state().training; }
+
+/// While one lives, ops are not recorded on this thread, but the pass is the same.
+class [[nodiscard]] PauseRecording {
+ public:
+  PauseRecording() : before_(std::exchange(detail::autograd_state().enabled, false)) {}
+  ~PauseRecording() { detail::autograd_state().enabled = before_; }
+  PauseRecording(const PauseRecording&) = delete;
+  PauseRecording& operator=(const PauseRecording&) = delete;
+
+ private:
+  bool before_;
+};
+
+/// While one lives, nothing is recorded on this thread and the pass is one of evaluation: `hone::no_grad guard;`
 class [[nodiscard]] no_grad {
  public:
-  no_grad() : before_(std::exchange(detail::autograd_state().enabled, false)) {}
-  ~no_grad() { detail::autograd_state().enabled = before_; }
+  no_grad() : training_before_(std::exchange(detail::autograd_state().training, false)) {}
+  ~no_grad() { detail::autograd_state().training = training_before_; }
   no_grad(const no_grad&) = delete;
   no_grad& operator=(const no_grad&) = delete;
 
  private:
-  bool before_;
+  PauseRecording pause_;
+  bool training_before_;
 };
 
 /// While one lives, ops record on a tape of its own (with recording switched on): what checkpoint() recomputes on.
 class [[nodiscard]] NestedTape {
  public:
   NestedTape()
-      : tape_before_(std::exchange(detail::autograd_state().tape, &tape_)), enabled_before_(std::exchange(detail::autograd_state().enabled, true)) {}
+      : tape_before_(std::exchange(detail::autograd_state().tape, &tape_)),
+        enabled_before_(std::exchange(detail::autograd_state().enabled, true)) {}
   ~NestedTape() {
     detail::autograd_state().tape = tape_before_;
     detail::autograd_state().enabled = enabled_before_;

@@ -1,0 +1,118 @@
+// Batches: documents laid end to end, with cumulative lengths between them; no row is padded to the longest.
+#pragma once
+
+#include <hone/ops/lm_head_cross_entropy.hpp>
+
+#include <algorithm>
+#include <cstdint>
+#include <span>
+#include <vector>
+
+namespace hone {
+
+/// One training row: token ids, and for each whether predicting it counts. The first token is never predicted.
+struct Example {
+  std::vector<std::int32_t> ids;
+  std::vector<bool> supervised;  ///< as long as ids
+
+  std::int64_t supervised_tokens() const {
+    return supervised.empty() ? 0 : std::count(supervised.begin() + 1, supervised.end(), true);
+  }
+};
+
+/// Several documents on the host. Tokens are rounded up (a trailing document of padding that supervises nothing), so
+/// that a run meets few distinct sizes and its memory can be planned.
+struct Batch {
+  std::vector<std::int32_t> ids, positions;  ///< (N)
+  std::vector<std::int32_t> documents;       ///< cumulative lengths, 0 first, N last
+  std::vector<std::int32_t> rows, targets;   ///< supervised: token rows[i] predicts targets[i]
+
+  std::int64_t tokens() const { return static_cast<std::int64_t>(ids.size()); }
+  std::int64_t supervised() const { return static_cast<std::int64_t>(rows.size()); }
+
+  void add(const Example& example) {
+    check(example.ids.size() == example.supervised.size(), "[batch] an example of {} ids has {} supervision marks",
+          example.ids.size(), example.supervised.size());
+    if (documents.empty()) documents.push_back(0);
+    for (std::size_t i = 0; i < example.ids.size(); ++i) {
+      if (i > 0 && example.supervised[i]) {
+        rows.push_back(static_cast<std::int32_t>(ids.size()) - 1);
+        targets.push_back(example.ids[i]);
+      }
+      ids.push_back(example.ids[i]);
+      positions.push_back(static_cast<std::int32_t>(i));
+    }
+    if (!example.ids.empty()) documents.push_back(static_cast<std::int32_t>(ids.size()));
+  }
+
+  /// Adds a document of zeros up to the next multiple.
+  void pad_to_multiple(std::int64_t multiple) {
+    const std::int64_t missing = round_up(tokens(), multiple) - tokens();
+    if (missing == 0) return;
+    if (documents.empty()) documents.push_back(0);
+    for (std::int64_t i = 0; i < missing; ++i) {
+      ids.push_back(0);
+      positions.push_back(static_cast<std::int32_t>(i));
+    }
+    documents.push_back(static_cast<std::int32_t>(ids.size()));
+  }
+};
+
+/// Batches are rounded up to this many tokens.
+inline constexpr std::int64_t token_multiple = 64;
+
+inline Batch make_batch(std::span<const Example> examples, std::int64_t multiple = token_multiple) {
+  Batch batch;
+  for (const Example& example : examples) batch.add(example);
+  batch.pad_to_multiple(multiple);
+  return batch;
+}
+
+/// A batch on a device. Buffers are sized by the number of tokens alone: (N) or (N + 1).
+template <Device D>
+struct DeviceBatch {
+  Tensor<std::int32_t, D> ids, positions;  // (N)
+  Tensor<std::int32_t, D> documents;       // (documents + 1), a prefix of a buffer of N + 1
+  Supervision<D> supervision;
+
+  std::int64_t tokens() const { return ids.extent(0); }
+};
+
+namespace detail {
+/// A buffer of `capacity` ids whose first values are `values`.
+template <Device D>
+Tensor<std::int32_t, D> upload_ids(const D& device, const std::vector<std::int32_t>& values, std::int64_t capacity,
+                                   std::string_view name) {
+  auto out = Tensor<std::int32_t, D>::empty(device, {capacity}, {Category::activations, name});
+  if (out.data() != nullptr) std::copy(values.begin(), values.end(), out.data());
+  return out;
+}
+}  // namespace detail
+
+/// Moves a batch to a device.
+template <Device D>
+DeviceBatch<D> upload(const Batch& batch, const D& device) {
+  const std::int64_t tokens = batch.tokens();
+  DeviceBatch<D> out;
+  out.ids = detail::upload_ids(device, batch.ids, tokens, "batch.ids");
+  out.positions = detail::upload_ids(device, batch.positions, tokens, "batch.positions");
+  out.documents = detail::upload_ids(device, batch.documents, tokens + 1, "batch.documents")
+                      .rows(0, static_cast<std::int64_t>(batch.documents.size()));
+  out.supervision.rows = detail::upload_ids(device, batch.rows, tokens, "batch.rows");
+  out.supervision.targets = detail::upload_ids(device, batch.targets, tokens, "batch.targets");
+  out.supervision.count = batch.supervised();
+  return out;
+}
+
+/// A batch of N tokens with everything supervised: what a plan runs on, since its memory depends on N alone.
+inline Batch planning_batch(std::int64_t tokens) {
+  Batch batch;
+  batch.ids.assign(static_cast<std::size_t>(tokens), 0);
+  batch.positions = batch.ids;
+  batch.rows = batch.ids;
+  batch.targets = batch.ids;
+  batch.documents = {0, static_cast<std::int32_t>(tokens)};
+  return batch;
+}
+
+}  // namespace hone

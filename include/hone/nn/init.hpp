@@ -1,0 +1,49 @@
+// Random initialisation: Philox numbers by element index, so that a seed gives the same weights on every machine.
+#pragma once
+
+#include <hone/autograd/fill_copy.hpp>
+#include <hone/core/philox.hpp>
+#include <hone/cpu/random_fill.hpp>
+#include <hone/tensor/tensor.hpp>
+
+#include <cstdint>
+#include <string_view>
+
+namespace hone {
+
+namespace kernel {
+struct NormalFill;
+struct UniformFill;
+}  // namespace kernel
+
+/// The random stream that belongs to a name (FNV-1a): a weight's numbers do not depend on the weights around it.
+constexpr std::uint64_t stream_of(std::string_view name) {
+  std::uint64_t hash = 0xcbf29ce484222325u;
+  for (const char c : name) hash = (hash ^ static_cast<unsigned char>(c)) * 0x100000001b3u;
+  return hash;
+}
+
+/// Independent normals of mean 0.
+template <class T, Device D>
+void fill_normal(const Tensor<T, D>& out, double standard_deviation, std::uint64_t seed, std::uint64_t stream) {
+  run_kernel<kernel::NormalFill>(out.device(), out.flat(), standard_deviation, seed, stream);
+}
+
+/// Independent uniforms on [-bound, bound).
+template <class T, Device D>
+void fill_uniform(const Tensor<T, D>& out, double bound, std::uint64_t seed, std::uint64_t stream) {
+  run_kernel<kernel::UniformFill>(out.device(), out.flat(), bound, seed, stream);
+}
+
+/// A fresh model, as transformers makes it: matrices normal with standard deviation 0.02, norms 1, biases 0. `Model`
+/// has visit(f(name, tensor)).
+template <class Model>
+void initialise(Model& model, std::uint64_t seed, double standard_deviation = 0.02) {
+  model.visit([&](const std::string& name, auto& weight) {
+    using T = typename std::decay_t<decltype(weight)>::Element;
+    if (weight.rank() > 1) return fill_normal(weight, standard_deviation, seed, stream_of(name));
+    fill(weight, name.ends_with(".bias") ? T(0.0f) : T(1.0f));
+  });
+}
+
+}  // namespace hone

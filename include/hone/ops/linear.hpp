@@ -1,0 +1,103 @@
+// Linear: y = x W^T + b, where W may be the stack of several parts (q, k, v) that keep their own gradients.
+//   dx = dy W        dW_p = dy[:, p]^T x        db_p = sum over rows of dy[:, p]
+#pragma once
+
+#include <hone/autograd/tape.hpp>
+#include <hone/cpu/bias.hpp>
+#include <hone/ops/gemm.hpp>
+
+#include <array>
+#include <cstdint>
+#include <memory>
+#include <span>
+
+namespace hone {
+
+namespace kernel {
+struct AddBias;    ///< y += b on every row
+struct SumOfRows;  ///< db (+)= sum over rows of dy
+}  // namespace kernel
+
+/// A range of rows of a stacked weight, under its own name and with its own gradient.
+template <class T, Device D>
+struct WeightPart {
+  std::int64_t begin = 0;  ///< first row in the stack = first column of the output
+  Tensor<T, D> weight;     ///< (rows, in): those rows of the stack
+  Tensor<T, D> bias;       ///< (rows), or undefined
+
+  std::int64_t rows() const { return weight.extent(0); }
+};
+
+/// The most parts one linear stacks (q, k and v).
+inline constexpr std::size_t max_weight_parts = 3;
+
+namespace detail {
+
+template <class T, Device D>
+struct LinearSaved {
+  struct PartSlots {
+    std::int64_t begin = 0, rows = 0;
+    std::shared_ptr<GradientSlot<T, D>> weight, bias;
+  };
+  Tensor<T, D> x;  // (N, in); undefined when every weight is frozen
+  Tensor<T, D> weight;
+  std::shared_ptr<GradientSlot<T, D>> x_slot;
+  std::array<PartSlots, max_weight_parts> parts;
+
+  void backward(const Tensor<T, D>& dy) const {
+    for (const PartSlots& part : parts) {
+      if (part.weight == nullptr && part.bias == nullptr) continue;
+      const auto dy_part = dy.columns(part.begin, part.rows);  // (N, rows)
+      if (part.weight != nullptr)
+        part.weight->contribute_weight(dy.device(), [&](const auto& dw, bool accumulate) {
+          gemm(dy_part, x, dw, {.transpose_a = true, .accumulate = accumulate});
+        });
+      if (part.bias != nullptr)
+        part.bias->contribute_weight(dy.device(), [&](const auto& db, bool accumulate) {
+          run_kernel<kernel::SumOfRows>(dy.device(), View<const T, 2>(dy_part.template view<2>()),
+                                        db.template view<1>(), accumulate);
+        });
+    }
+    if (x_slot != nullptr)
+      x_slot->contribute(dy.device(), [&](const Tensor<T, D>& dx, bool accumulate) {
+        gemm(dy, weight, dx, {.accumulate = accumulate});
+      });
+  }
+};
+
+}  // namespace detail
+
+/// y (N, out) = x (N, in) weight^T (out, in), plus the parts' biases. `parts` are ranges of `weight`, at most three.
+template <class T, Device D>
+Tensor<T, D> linear(const Tensor<T, D>& x, const Tensor<T, D>& weight, std::span<const WeightPart<T, D>> parts) {
+  check(x.rank() == 2 && weight.rank() == 2 && x.extent(1) == weight.extent(1),
+        "[linear] x {} must have as many columns as weight {}", to_string(x.shape()), to_string(weight.shape()));
+  check(parts.size() <= max_weight_parts, "[linear] {} stacked parts, at most {} are supported", parts.size(),
+        max_weight_parts);
+  auto y = Tensor<T, D>::empty(x.device(), {x.extent(0), weight.extent(0)}, {Category::activations, "linear"});
+  gemm(x, weight, y, {.transpose_b = true});
+  detail::LinearSaved<T, D> saved{{}, weight.detached(), x.slot(), {}};
+  bool weights_train = false, biases_train = false;
+  for (std::size_t i = 0; i < parts.size(); ++i) {
+    const WeightPart<T, D>& part = parts[i];
+    saved.parts[i] = {part.begin, part.rows(), part.weight.slot(), part.bias.slot()};
+    weights_train = weights_train || part.weight.requires_grad();
+    biases_train = biases_train || part.bias.requires_grad();
+    if (!part.bias.defined()) continue;
+    const auto y_part = y.columns(part.begin, part.rows());
+    run_kernel<kernel::AddBias>(y.device(), View<const T, 1>(part.bias.template view<1>()), y_part.template view<2>());
+  }
+  if (!grad_enabled() || !(x.requires_grad() || weights_train || biases_train)) return y;
+  if (weights_train) saved.x = x.detached();
+  record(std::move(saved), y);
+  return y;
+}
+
+/// The plain case: one weight (out, in) and, if defined, one bias (out).
+template <class T, Device D>
+Tensor<T, D> linear(const Tensor<T, D>& x, const Tensor<T, D>& weight, const Tensor<T, D>& bias = {}) {
+  const std::array<WeightPart<T, D>, 1> parts{{{0, weight, bias}}};
+  return linear(x, weight, std::span<const WeightPart<T, D>>(parts));
+}
+
+}  // namespace hone

@@ -1,0 +1,183 @@
+// Output projection and cross-entropy in chunks of tokens; the (N, V) logits never exist.
+//   z_n = W x_n        nll_n = logsumexp(z_n) - z_n[t_n]        loss = sum over supervised n
+//   dz_n = softmax(z_n) - onehot(t_n)        dx_n = W^T dz_n        dW = sum over n of dz_n x_n^T
+// While recording, dx and dW are formed chunk by chunk in the forward pass, where the logits are at hand (as Liger
+// Kernel does, Hsu et al., 2024). dW goes straight into the weight's slot, which stays marked as pending until backward
+// has run.
+#pragma once
+
+#include <hone/autograd/tape.hpp>
+#include <hone/cpu/cross_entropy.hpp>
+#include <hone/cpu/embedding.hpp>
+#include <hone/cpu/sum.hpp>
+#include <hone/ops/gemm.hpp>
+
+#include <algorithm>
+#include <cstdint>
+#include <memory>
+
+namespace hone {
+
+namespace kernel {
+struct CrossEntropy;
+struct EmbeddingForward;
+struct EmbeddingBackward;
+struct SumInOrder;
+}  // namespace kernel
+
+/// The supervised tokens of a batch: token rows[i] has to predict targets[i]. Buffers may be longer than `count`, so
+/// that memory does not depend on how many tokens a batch supervises.
+template <Device D>
+struct Supervision {
+  Tensor<std::int32_t, D> rows;     // (capacity)
+  Tensor<std::int32_t, D> targets;  // (capacity)
+  std::int64_t count = 0;
+};
+
+/// Tokens per chunk: about 8 Mi logits, in multiples of 64.
+inline std::int64_t cross_entropy_chunk(std::int64_t tokens, std::int64_t vocab) {
+  const std::int64_t wanted =
+      std::max<std::int64_t>(64, (std::int64_t{8} << 20) / std::max<std::int64_t>(vocab, 1) / 64 * 64);
+  return std::min(tokens, wanted);
+}
+
+namespace detail {
+
+template <class T, Device D>
+struct CrossEntropySaved {
+  Tensor<T, D> dx;
+  std::shared_ptr<GradientSlot<T, D>> x_slot, weight_slot;
+
+  void backward(const Tensor<double, D>& dloss) const {
+    const double* seed = dloss.data();
+    check(seed == nullptr || *seed == 1.0,
+          "[lm_head_cross_entropy] its gradients are formed in the forward pass: scale them with grad_scale there, not "
+          "with a cotangent of {}",
+          seed == nullptr ? 1.0 : *seed);
+    if (weight_slot != nullptr) weight_slot->add_pending(-1);
+    if (x_slot != nullptr) x_slot->absorb(dx);
+  }
+};
+
+/// One run over the supervised tokens. Every buffer is taken before the first chunk, so that what is allocated depends
+/// on the shapes alone and not on how many tokens are supervised.
+template <class T, Device D>
+class ChunkedCrossEntropy {
+ public:
+  using S = Accumulator<T>;
+
+  /// `dx` (N, C), if defined, and `weight_slot`, if any, receive gradients of grad_scale times the loss.
+  ChunkedCrossEntropy(const Tensor<T, D>& x, const Tensor<T, D>& weight, double grad_scale, Tensor<T, D> dx,
+                      std::shared_ptr<GradientSlot<T, D>> weight_slot)
+      : x_(x.detached()),
+        weight_(weight.detached()),
+        dx_(std::move(dx)),
+        weight_slot_(std::move(weight_slot)),
+        grad_scale_(grad_scale),
+        chunk_(cross_entropy_chunk(x.extent(0), weight.extent(0))) {
+    const D& device = x.device();
+    const std::int64_t width = x.extent(1), vocab = weight.extent(0);
+    rows_x_ = Tensor<T, D>::empty(device, {chunk_, width}, {Category::workspace, "lm_head.x"});
+    logits_ = Tensor<S, D>::empty(device, {chunk_, vocab}, {Category::workspace, "lm_head.logits"});
+    const auto product = [&](std::int64_t m, std::int64_t n, std::int64_t k) {
+      return workspace_bytes(Tag<kernel::MatMul>{}, device.target(), m, n, k);
+    };
+    std::int64_t scratch = product(chunk_, vocab, width);
+    if (weight_slot_ != nullptr) scratch = std::max(scratch, product(vocab, width, chunk_));
+    if (dx_.defined()) {
+      scratch = std::max(scratch, product(chunk_, width, vocab));
+      rows_dx_ = Tensor<T, D>::empty(device, {chunk_, width}, {Category::workspace, "lm_head.dx"});
+      fill(dx_, T(0.0f));
+    }
+    scratch_ = make_workspace(device, scratch, "lm_head.gemm");
+  }
+
+  /// losses[i] = negative log-likelihood of supervised token i.
+  void run(const Supervision<D>& supervision, const Tensor<S, D>& losses) const {
+    for (std::int64_t begin = 0; begin < supervision.count; begin += chunk_) {
+      const std::int64_t count = std::min(chunk_, supervision.count - begin);
+      run_chunk(supervision.rows.rows(begin, count), supervision.targets.rows(begin, count), losses.rows(begin, count));
+    }
+  }
+
+ private:
+  void run_chunk(const Tensor<std::int32_t, D>& rows, const Tensor<std::int32_t, D>& targets,
+                 const Tensor<S, D>& losses) const {
+    const D& device = x_.device();
+    const std::int64_t count = rows.extent(0);
+    const auto in = rows_x_.rows(0, count);      // (n, C)
+    const auto logits = logits_.rows(0, count);  // (n, V), then their gradient
+    run_kernel<kernel::EmbeddingForward>(device, rows.template view<1>(), x_.template view<2>(), in.template view<2>());
+    gemm(in, weight_, logits, {.transpose_b = true}, scratch_);
+    run_kernel<kernel::CrossEntropy>(device, logits.template view<2>(), targets.template view<1>(),
+                                     losses.template view<1>(), dx_.defined() || weight_slot_ != nullptr, grad_scale_);
+    if (dx_.defined()) {
+      const auto out = rows_dx_.rows(0, count);
+      gemm(logits, weight_, out, {}, scratch_);
+      run_kernel<kernel::EmbeddingBackward>(device, rows.template view<1>(), View<const T, 2>(out.template view<2>()),
+                                            dx_.template view<2>(), true);
+    }
+    if (weight_slot_ != nullptr)
+      weight_slot_->contribute_weight(device, [&](const auto& dw, bool accumulate) {
+        gemm(logits, in, dw, {.transpose_a = true, .accumulate = accumulate}, scratch_);
+      });
+  }
+
+  Tensor<T, D> x_, weight_, dx_;
+  std::shared_ptr<GradientSlot<T, D>> weight_slot_;
+  double grad_scale_;
+  std::int64_t chunk_;
+  Tensor<T, D> rows_x_, rows_dx_;
+  Tensor<S, D> logits_;
+  Tensor<std::byte, D> scratch_;
+};
+
+template <class T, Device D>
+void check_cross_entropy(const Tensor<T, D>& x, const Tensor<T, D>& weight, const Supervision<D>& supervision) {
+  check(x.rank() == 2 && weight.rank() == 2 && x.extent(1) == weight.extent(1),
+        "[lm_head_cross_entropy] weight {} must have the columns of x {}", to_string(weight.shape()),
+        to_string(x.shape()));
+  check(supervision.count <= supervision.rows.extent(0) && supervision.count <= supervision.targets.extent(0),
+        "[lm_head_cross_entropy] {} supervised tokens, but buffers for {}", supervision.count,
+        supervision.rows.extent(0));
+}
+
+}  // namespace detail
+
+/// Negative log-likelihood of each supervised token, (capacity) of which the first `count` are set. Not differentiated.
+template <class T, Device D>
+Tensor<Accumulator<T>, D> lm_head_losses(const Tensor<T, D>& x, const Tensor<T, D>& weight,
+                                         const Supervision<D>& supervision) {
+  detail::check_cross_entropy(x, weight, supervision);
+  auto losses =
+      Tensor<Accumulator<T>, D>::empty(x.device(), {supervision.rows.extent(0)}, {Category::activations, "losses"});
+  detail::ChunkedCrossEntropy<T, D>(x, weight, 1.0, {}, nullptr).run(supervision, losses);
+  return losses;
+}
+
+/// Sum of the supervised tokens' negative log-likelihoods, (1), in double. x (N, C), weight (V, C). Its gradient is
+/// that of grad_scale times the sum, and starts from a cotangent of exactly 1.
+template <class T, Device D>
+Tensor<double, D> lm_head_cross_entropy(const Tensor<T, D>& x, const Tensor<T, D>& weight,
+                                        const Supervision<D>& supervision, double grad_scale = 1.0) {
+  detail::check_cross_entropy(x, weight, supervision);
+  const D& device = x.device();
+  const bool differentiate = records(x, weight);
+  auto total = Tensor<double, D>::empty(device, {1}, {Category::activations, "loss"});
+  auto losses =
+      Tensor<Accumulator<T>, D>::empty(device, {supervision.rows.extent(0)}, {Category::activations, "losses"});
+  Tensor<T, D> dx;
+  if (differentiate && x.requires_grad())
+    dx = Tensor<T, D>::empty(device, x.shape(), {Category::activations, "lm_head.dx"});
+  const auto weight_slot = differentiate ? weight.slot() : nullptr;
+  detail::ChunkedCrossEntropy<T, D>(x, weight, grad_scale, dx, weight_slot).run(supervision, losses);
+  run_kernel<kernel::SumInOrder>(device,
+                                 View<const Accumulator<T>, 1>(losses.rows(0, supervision.count).template view<1>()),
+                                 total.template view<1>());
+  if (!differentiate) return total;
+  if (weight_slot != nullptr) weight_slot->add_pending(1);
+  record(detail::CrossEntropySaved<T, D>{dx, x.slot(), weight_slot}, total);
+  return total;
+}
+
+}  // namespace hone

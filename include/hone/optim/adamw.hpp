@@ -1,0 +1,61 @@
+// AdamW (Loshchilov and Hutter, 2019), with torch.optim.AdamW's arithmetic.
+//   w -= lr wd w        m = b1 m + (1 - b1) g        v = b2 v + (1 - b2) g^2
+//   w -= lr (m / (1 - b1^t)) / (sqrt(v / (1 - b2^t)) + eps)
+#pragma once
+
+#include <hone/optim/optimizer.hpp>
+
+#include <array>
+
+namespace hone {
+
+namespace kernel {
+struct AdamWStep;
+}  // namespace kernel
+
+struct AdamWOptions {
+  double learning_rate = 2e-4;
+  double beta1 = 0.9;
+  double beta2 = 0.999;
+  double epsilon = 1e-8;
+  double weight_decay = 0;
+  bool decay_vectors = true;
+  double max_grad_norm = 1.0;
+  WeightUpdate update = WeightUpdate::plain;
+  std::uint64_t seed = 0;
+};
+
+struct AdamWRule {
+  double beta1, beta2, epsilon;
+  static constexpr std::array<const char*, 2> state_names = {"exp_avg", "exp_avg_sq"};
+  std::size_t state_count() const { return 2; }
+
+  template <class Context, class T, Device D, class G>
+  void apply(const Context& context, detail::OptimizedParameter<T, D>& item, const Tensor<G, D>& gradient) const {
+    const AdamWScalars scalars{context.learning_rate,
+                               beta1,
+                               beta2,
+                               epsilon,
+                               context.weight_decay,
+                               context.step,
+                               context.gradient_scale,
+                               context.stochastic_rounding,
+                               context.seed,
+                               context.offset};
+    run_kernel<kernel::AdamWStep>(item.weight.device(), scalars, item.weight.flat(),
+                                  detail::flat_or_absent(item.master), View<const G, 1>(gradient.flat()),
+                                  item.states[0].flat(), item.states[1].flat());
+  }
+};
+
+/// AdamW over a list of parameters: `AdamW optimizer(model.trainable_parameters(), {.learning_rate = 2e-4});`
+template <Device D>
+class AdamW : public Optimizer<D, AdamWRule> {
+ public:
+  AdamW(ParameterList<D> parameters, const AdamWOptions& options)
+      : Optimizer<D, AdamWRule>(std::move(parameters), AdamWRule{options.beta1, options.beta2, options.epsilon},
+                                {options.learning_rate, options.weight_decay, options.decay_vectors,
+                                 options.max_grad_norm, options.update, options.seed}) {}
+};
+
+}  // namespace hone
