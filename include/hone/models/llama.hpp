@@ -1,0 +1,184 @@
+// The Llama family: Llama 2 and 3, Mistral, SmolLM2, Qwen2 and Qwen3 are one architecture with different switches.
+#pragma once
+
+#include <hone/models/llama_layer.hpp>
+#include <hone/models/loss.hpp>
+#include <hone/nn/batch.hpp>
+#include <hone/ops/checkpoint.hpp>
+#include <hone/ops/embedding.hpp>
+#include <hone/ops/lm_head_cross_entropy.hpp>
+#include <hone/ops/residual_add.hpp>
+
+#include <memory>
+#include <string>
+#include <vector>
+
+namespace hone {
+
+/// Which activations a step keeps and which it computes again in the backward pass.
+enum class Recompute { none, full };
+
+template <class T, Device D = Cpu>
+class Llama {
+ public:
+  using Element = T;
+  using DeviceType = D;
+
+  /// All weights uninitialised: load or initialise them.
+  Llama(const LlamaConfig& config, const D& device) : config_(config), device_(device), tokens_(std::make_shared<GradientTokens>()) {
+    const Shape table{config.vocab_size, config.hidden_size};
+    embed_ = Tensor<T, D>::empty(device, table, {Category::weights, "embed_tokens"});
+    for (std::int64_t i = 0; i < config.num_hidden_layers; ++i) layers_.emplace_back(config, i, device);
+    norm_ = Tensor<T, D>::empty(device, {config.hidden_size}, {Category::weights, "norm"});
+    if (!config.tie_word_embeddings) lm_head_ = Tensor<T, D>::empty(device, table, {Category::weights, "lm_head"});
+    const auto frequencies = inverse_frequencies(config);
+    inverse_frequencies_ = Tensor<float, D>::from(device, {static_cast<std::int64_t>(frequencies.size())}, frequencies, {Category::weights, "rope"});
+  }
+
+  const LlamaConfig& config() const { return config_; }
+  const D& device() const { return device_; }
+  Recompute recompute = Recompute::none;
+
+  /// Normed hidden states (N, hidden_size) of a batch.
+  Tensor<T, D> hidden(const DeviceBatch<D>& batch) const {
+    LayerContext<T, D> context;
+    context.rope = rope_table<Accumulator<T>>(batch.positions, inverse_frequencies_);
+    context.documents = batch.documents;
+    return run_layers(embedding(batch.ids, embed_), context);
+  }
+
+  /// Loss of a batch; see Loss for what its backward adds.
+  Loss<D> loss(const Batch& batch) const { return loss(upload(batch, device_)); }
+  Loss<D> loss(const DeviceBatch<D>& batch) const {
+    return {lm_head_cross_entropy(hidden(batch), head(), batch.supervision), batch.supervision.count, tokens_};
+  }
+
+  /// Negative log-likelihood of every supervised token of a batch, in order. Nothing is recorded.
+  std::vector<double> token_losses(const Batch& batch) const {
+    const no_grad guard;
+    const auto on_device = upload(batch, device_);
+    const auto losses = lm_head_losses(hidden(on_device), head(), on_device.supervision).rows(0, batch.supervised()).to_vector();
+    return {losses.begin(), losses.end()};
+  }
+
+  /// Logits (N, vocab_size) of a batch. Nothing is recorded.
+  Tensor<Accumulator<T>, D> logits(const Batch& batch) const {
+    const no_grad guard;
+    return project(hidden(upload(batch, device_)));
+  }
+
+  /// Runs `ids` behind what the cache holds and returns the logits of the last one, (1, vocab_size).
+  Tensor<Accumulator<T>, D> logits(std::span<const std::int32_t> ids, KvCache<T, D>& cache) const {
+    check(!ids.empty(), "[llama] no token to run");
+    const no_grad guard;
+    const auto count = static_cast<std::int64_t>(ids.size()), past = cache.length();
+    const auto tokens = [&](std::initializer_list<std::int32_t> values) { return Tensor<std::int32_t, D>::from(device_, {2}, std::vector<std::int32_t>(values)); };
+    std::vector<std::int32_t> positions;
+    for (std::int64_t i = 0; i < count; ++i) positions.push_back(static_cast<std::int32_t>(past + i));
+    LayerContext<T, D> context;
+    context.rope = rope_table<Accumulator<T>>(Tensor<std::int32_t, D>::from(device_, {count}, positions), inverse_frequencies_);
+    context.cache = &cache;
+    context.q_range = tokens({0, static_cast<std::int32_t>(count)});
+    context.k_range = tokens({0, static_cast<std::int32_t>(past + count)});
+    const auto out = run_layers(embedding(Tensor<std::int32_t, D>::from(device_, {count}, ids), embed_), context);
+    cache.advance(count);
+    return project(out.rows(count - 1, 1));
+  }
+
+  KvCache<T, D> make_cache(std::int64_t capacity) const {
+    return {device_, config_.num_hidden_layers, capacity, config_.num_key_value_heads * config_.head_dim};
+  }
+
+  /// f(Hugging Face name, tensor) for every weight of the base.
+  template <class F>
+  void visit(F&& f) {
+    f(std::string("model.embed_tokens.weight"), embed_);
+    for (std::size_t i = 0; i < layers_.size(); ++i) layers_[i].visit(layer_path(i), f);
+    f(std::string("model.norm.weight"), norm_);
+    if (lm_head_.defined()) f(std::string("lm_head.weight"), lm_head_);
+  }
+  /// f(module path, linear, part) for every projection of the blocks.
+  template <class F>
+  void visit_linears(F&& f) {
+    for (std::size_t i = 0; i < layers_.size(); ++i) layers_[i].visit_linears(layer_path(i), f);
+  }
+  /// f(name, tensor) for every adapter weight: "<module path>.<name of the weight in its bypass>".
+  template <class F>
+  void visit_adapters(F&& f) {
+    visit_linears([&](const std::string& path, Linear<T, D>& linear, std::size_t part) {
+      for (const Bypass<T, D>& bypass : linear.bypasses(part))
+        bypass.visit([&](const std::string& name, auto weight) { std::visit([&](auto* tensor) { f(path + "." + name, *tensor); }, weight); });
+    });
+  }
+
+  /// Makes every base weight trainable, or none.
+  void set_base_trainable(bool trainable, GradientPrecision precision = GradientPrecision::same) {
+    trainable_is_chosen_ = true;
+    visit([&](const std::string&, Tensor<T, D>& weight) { trainable ? make_trainable(weight, precision) : freeze(weight); });
+  }
+
+  /// All weights, base first, then adapters.
+  ParameterList<D> parameters() {
+    ParameterList<D> out{{}, tokens_};
+    const auto add = [&](const std::string& name, auto& tensor) { out.items.push_back({name, tensor}); };
+    visit(add);
+    visit_adapters(add);
+    return out;
+  }
+  /// Those with a gradient slot. A model to which nothing was attached and whose base was not frozen trains in full.
+  ParameterList<D> trainable_parameters() {
+    if (!trainable_is_chosen_) set_base_trainable(true);
+    ParameterList<D> out{{}, tokens_};
+    for (auto& parameter : parameters().items)
+      if (parameter.trainable()) out.items.push_back(std::move(parameter));
+    return out;
+  }
+
+ private:
+  static std::string layer_path(std::size_t index) { return "model.layers." + std::to_string(index) + "."; }
+
+  const Tensor<T, D>& head() const { return lm_head_.defined() ? lm_head_ : embed_; }
+
+  Tensor<Accumulator<T>, D> project(const Tensor<T, D>& x) const {
+    auto out = Tensor<Accumulator<T>, D>::empty(device_, {x.extent(0), config_.vocab_size}, {Category::activations, "logits"});
+    gemm(x, head(), out, {.transpose_b = true});
+    return out;
+  }
+
+  Tensor<T, D> run_layers(const Tensor<T, D>& embedded, const LayerContext<T, D>& context) const {
+    if (recompute == Recompute::full && grad_enabled()) return run_layers_recomputed(embedded, context);
+    Tensor<T, D> residual = embedded;
+    Tensor<T, D> y = rms_norm(residual, layers_.front().input_norm(), config_.rms_norm_eps);
+    for (std::size_t i = 0; i < layers_.size(); ++i) {
+      const auto out = layers_[i](residual, y, context);
+      const Tensor<T, D>& next_norm = i + 1 < layers_.size() ? layers_[i + 1].input_norm() : norm_;
+      auto fused = add_rms_norm(out.residual, out.delta, next_norm, config_.rms_norm_eps);
+      residual = std::move(fused.sum);
+      y = std::move(fused.y);
+    }
+    return y;
+  }
+
+  /// The same values; each layer keeps its input only.
+  Tensor<T, D> run_layers_recomputed(const Tensor<T, D>& embedded, const LayerContext<T, D>& context) const {
+    Tensor<T, D> residual = embedded;
+    for (const auto& layer : layers_)
+      residual = checkpoint(
+          [&layer, context, eps = config_.rms_norm_eps](const Tensor<T, D>& x) {
+            const auto out = layer(x, rms_norm(x, layer.input_norm(), eps), context);
+            return residual_add(out.residual, out.delta);
+          },
+          residual);
+    return rms_norm(residual, norm_, config_.rms_norm_eps);
+  }
+
+  LlamaConfig config_;
+  D device_;
+  std::shared_ptr<GradientTokens> tokens_;
+  bool trainable_is_chosen_ = false;
+  Tensor<T, D> embed_, norm_, lm_head_;
+  Tensor<float, D> inverse_frequencies_;
+  std::vector<LlamaLayer<T, D>> layers_;
+};
+
+}  // namespace hone

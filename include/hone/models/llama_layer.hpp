@@ -1,0 +1,105 @@
+// One Llama block: attention and a SwiGLU MLP, each behind an RMSNorm, on a residual stream.
+#pragma once
+
+#include <hone/models/kv_cache.hpp>
+#include <hone/models/llama_config.hpp>
+#include <hone/nn/linear.hpp>
+#include <hone/ops/attention.hpp>
+#include <hone/ops/qk_norm_rope.hpp>
+#include <hone/ops/rms_norm.hpp>
+#include <hone/ops/rope.hpp>
+#include <hone/ops/swiglu.hpp>
+
+#include <string>
+
+namespace hone {
+
+/// What every layer of one forward pass shares.
+template <class T, Device D>
+struct LayerContext {
+  Tensor<Accumulator<T>, D> rope;          // (N, head_dim)
+  Tensor<std::int32_t, D> documents;       // training: cumulative lengths
+  KvCache<T, D>* cache = nullptr;          // generation: where keys and values go, null in training
+  Tensor<std::int32_t, D> q_range, k_range;  // generation: {0, new}, {0, past + new}
+};
+
+/// Parameters and forward of one block. Names under `visit` are Hugging Face's.
+template <class T, Device D>
+class LlamaLayer {
+ public:
+  LlamaLayer(const LlamaConfig& config, std::int64_t index, const D& device)
+      : index_(index),
+        eps_(config.rms_norm_eps),
+        shape_{config.num_attention_heads, config.num_key_value_heads, config.head_dim, config.window_of_layer(index),
+               1.0 / std::sqrt(static_cast<double>(config.head_dim))},
+        input_norm_(norm_weight(device, config.hidden_size)),
+        post_norm_(norm_weight(device, config.hidden_size)),
+        qkv_(device, config.hidden_size,
+             {{"q_proj", shape_.heads * shape_.head_dim}, {"k_proj", shape_.kv_heads * shape_.head_dim}, {"v_proj", shape_.kv_heads * shape_.head_dim}},
+             config.qkv_bias, "self_attn.qkv"),
+        o_(device, shape_.heads * shape_.head_dim, {{"o_proj", config.hidden_size}}, config.attention_bias, "self_attn.o_proj"),
+        gate_up_(device, config.hidden_size, {{"gate_proj", config.intermediate_size}, {"up_proj", config.intermediate_size}}, false, "mlp.gate_up"),
+        down_(device, config.intermediate_size, {{"down_proj", config.hidden_size}}, false, "mlp.down_proj") {
+    if (!config.qk_norm) return;
+    q_norm_ = norm_weight(device, config.head_dim);
+    k_norm_ = norm_weight(device, config.head_dim);
+  }
+
+  const Tensor<T, D>& input_norm() const { return input_norm_; }
+
+  /// From the normed input y and the residual stream: the new residual stream and what is still to be added to it. The
+  /// next layer's norm (or the final one) fuses that addition.
+  struct Output {
+    Tensor<T, D> residual, delta;
+  };
+  Output operator()(const Tensor<T, D>& residual, const Tensor<T, D>& y, const LayerContext<T, D>& context) const {
+    const auto attended = o_(attend(qkv_(y), context));
+    const auto middle = add_rms_norm(residual, attended, post_norm_, eps_);
+    return {middle.sum, down_(swiglu(gate_up_(middle.y)))};
+  }
+
+  template <class F>
+  void visit(const std::string& path, F&& f) {
+    f(path + "input_layernorm.weight", input_norm_);
+    qkv_.visit(path + "self_attn.", f);
+    if (q_norm_.defined()) {
+      f(path + "self_attn.q_norm.weight", q_norm_);
+      f(path + "self_attn.k_norm.weight", k_norm_);
+    }
+    o_.visit(path + "self_attn.", f);
+    f(path + "post_attention_layernorm.weight", post_norm_);
+    gate_up_.visit(path + "mlp.", f);
+    down_.visit(path + "mlp.", f);
+  }
+  template <class F>
+  void visit_linears(const std::string& path, F&& f) {
+    qkv_.visit_linears(path + "self_attn.", f);
+    o_.visit_linears(path + "self_attn.", f);
+    gate_up_.visit_linears(path + "mlp.", f);
+    down_.visit_linears(path + "mlp.", f);
+  }
+
+ private:
+  static Tensor<T, D> norm_weight(const D& device, std::int64_t size) {
+    return Tensor<T, D>::empty(device, {size}, {Category::weights, "norm"});
+  }
+
+  Tensor<T, D> attend(Tensor<T, D> qkv, const LayerContext<T, D>& context) const {
+    if (q_norm_.defined())
+      qkv = qk_norm_rope(qkv, shape_.heads, shape_.kv_heads, q_norm_, k_norm_, eps_, context.rope);
+    else
+      rope_in_place(qkv, (shape_.heads + shape_.kv_heads) * shape_.head_dim, context.rope);
+    if (context.cache == nullptr) return attention(qkv, context.documents, shape_);
+    const auto heads = detail::split_heads(qkv, shape_);
+    const auto past = context.cache->append(index_, heads.k, heads.v);
+    return attention_cached(heads.q, past.k, past.v, context.q_range, context.k_range, shape_);
+  }
+
+  std::int64_t index_;
+  double eps_;
+  AttentionShape shape_;
+  Tensor<T, D> input_norm_, post_norm_, q_norm_, k_norm_;
+  Linear<T, D> qkv_, o_, gate_up_, down_;
+};
+
+}  // namespace hone
