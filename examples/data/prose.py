@@ -7,7 +7,7 @@ do and because a model that is to copy attributes must have seen them repeated. 
 from world import product
 
 TITLES = ["{name}", "{name}: {a_colour} {category}", "The {name} {category}", "New in {month}: the {name}",
-          "{name}, {price}", "A {name} for {audience}", "\"{name}\"", "The {colour} {name}"]
+          "{name}, {price}", "{category} {name}", "A {name} for {audience}", "\"{name}\"", "The {colour} {name}"]
 
 OPENINGS = [
     "The {name} is {a_colour} {category} made of {material}.",
@@ -32,17 +32,17 @@ COLOUR = ["Its colour is {colour}.", "We sell the {name} in {colour} only.", "Th
           "The colour on the label reads \"{colour}\".", "In {colour} it is easy to find.",
           "What colour is the {name}? It is {colour}.", "The {name} is {colour}, inside and out.",
           "{colour_cap} was the colour most people asked for.", "The photo is true: the {name} really is {colour}.",
-          "The colour ({colour}) does not fade.", "Every {name} is {colour}.", "It is {colour} all over."]
+          "The colour ({colour}) does not fade.", "\"{colour}\" says the label, and it is {colour}.", "Every {name} is {colour}.", "It is {colour} all over."]
 MATERIAL = ["It is made of {material}.", "The {material} feels solid.", "We chose {material} because it lasts.",
             "What is the {name} made of? It is made of {material}.", "The {material} comes from a small workshop.",
             "The body is {material}, with no plastic.", "Like all good things made of {material}, it ages well.",
             "Its material ({material}) is easy to clean.", "{material_cap} keeps the {name} light and strong.",
-            "The tag says \"{material}\".", "A {category} made of {material} can be repaired."]
+            "The tag says \"{material}\".", "\"{material}\" is what customers write about.", "A {category} made of {material} can be repaired."]
 FEATURE = ["It has {feature}.", "It comes with {feature}.", "The best part is the {feat}.", "You get {feature} as well.",
            "What makes the {name} special? It has {feature}.", "Thanks to the {feat}, it is ideal for {use}.",
            "Few models at this price have {feature}.", "We added {feature} after many letters from {audience}.",
            "The {feat} of the {name} works well.", "Note the {feat} in the picture.",
-           "A small detail ({feat}) makes the difference.", "The box says \"{feat}\".", "With {feature} it is easy to use."]
+           "A small detail ({feat}) makes the difference.", "\"{feat}\" is printed on the box.", "The box says \"{feat}\".", "With {feature} it is easy to use."]
 PRICE = ["It costs {price}.", "The price is {price}.", "At {price}, it is worth it.", "You can have it for {price}.",
          "How much is the {name}? It costs {price}.", "The {name} costs {price} in our shop.",
          "For {price} you get a {category} that lasts.", "We sell it for {price}.", "{price} is a fair price.",
@@ -51,7 +51,12 @@ AUDIENCE = ["It is made for {audience}.", "It suits {audience}.", "It is a good 
             "Who is the {name} for? It is for {audience}.", "{audience_cap} will like it.",
             "It was designed with {audience} in mind.", "Most of the people who buy it are {audience}.",
             "We recommend the {name} to {audience}.", "A gift for {audience}? Take the {name}.",
+            "The sticker says \"{audience}\".", "The people we made it for ({audience}) voted for the {name}.",
             "Many {audience} use the {name} for {use}."]
+CATEGORY = ["On the shelf it stands under \"{category}\".", "What is the {name}? It is {a_category}.",
+            "As {a_category} it does its work.", "A simple thing ({category}), done well.",
+            "Every home needs {a_category}.", "\"{category}\" is written on the parcel.",
+            "The {name} is the {category} we sell most."]
 USE = ["It is right for {use}.", "Use the {name} for {use}.", "Think of {use}.", "It was built for {use}.",
        "We like it most for {use}.", "For {use} there is nothing better."]
 OTHER = ["It has {stars} stars from our customers.", "It weighs {weight}.", "It comes with a warranty of {years} years.",
@@ -61,7 +66,7 @@ CLOSINGS = ["So the {name} is {a_colour} {category} for {price}.", "That is the 
             "In short, the {name} is {a_category} with {feature} for {audience}.", "The {name} is in stock now.",
             "All in all, {a_colour} {category} made of {material}.", "The {name} costs {price} and is worth every cent.",
             "Buy the {name} for {price} while we have it.", "The {name} has {feature}, costs {price} and suits {audience}."]
-TOPICS = [COLOUR, MATERIAL, FEATURE, PRICE, AUDIENCE, USE, OTHER]
+TOPICS = [COLOUR, MATERIAL, FEATURE, PRICE, AUDIENCE, CATEGORY, USE, OTHER]
 
 REVIEW_OPENINGS = [
     "I bought the {name} in {colour} for {price}.", "My {name} came on {day}.", "We have had the {name} since {month}.",
