@@ -29,7 +29,8 @@ struct Block {
   Ledger::Entry* entry = nullptr;
   std::int64_t lifetime = -1;   ///< index in the trace that recorded it, -1 outside one
   std::int64_t recording = -1;  ///< which recording that was
-  bool online = false;         ///< returns to the cache when released
+  bool online = false;          ///< returns to the cache when released
+  bool in_slab = false;         ///< counts among its slab's live blocks
 };
 
 class Memory {
@@ -39,7 +40,8 @@ class Memory {
   ~Memory() {
     for (auto& [bytes, blocks] : cache_)
       for (std::byte* block : blocks) std::free(block);
-    for (auto& slab : slabs_) std::free(slab.data);
+    for (auto& slabs : slabs_)
+      for (auto& slab : slabs) std::free(slab.data);
     std::free(plan_.data);
   }
   Memory(const Memory&) = delete;
@@ -60,7 +62,7 @@ class Memory {
 
   Block allocate(std::int64_t bytes, Category category, std::string_view name) {
     const std::lock_guard lock(mutex_);
-    Block block{nullptr, rounded(bytes), ledger_.entry(category, name), -1, -1, false};
+    Block block{nullptr, rounded(bytes), ledger_.entry(category, name), -1, -1, false, false};
     refuse_above_budget(block, name);
     if (recording_ && is_temporary(category)) {
       block.lifetime = static_cast<std::int64_t>(trace_.size());
@@ -78,16 +80,15 @@ class Memory {
     ledger_.add(block.entry, -block.bytes);
     if (recording_ && block.recording == recordings_) trace_[static_cast<std::size_t>(block.lifetime)].death = clock_++;
     if (block.online) cache_.find(block.bytes)->second.push_back(block.data);
+    if (block.in_slab) leave_slab(block);
   }
 
-  /// Takes `bytes` for a category at once; later allocations of that category come from it, in order. Their memory is
-  /// given back with the Memory itself.
+  /// Takes `bytes` for a category at once; later allocations of that category come from it, in order. A slab goes back
+  /// to the system when everything in it has been released.
   void reserve_slab(Category category, std::int64_t bytes) {
     const std::lock_guard lock(mutex_);
     if (!backed_ || bytes == 0) return;
-    Slab& slab = slabs_[index_of(category)];
-    check(slab.data == nullptr, "[memory] the slab of {} is already reserved", name_of(category));
-    slab = {system_allocate(bytes, name_of(category)), bytes, 0};
+    slabs_[index_of(category)].push_back({system_allocate(bytes, name_of(category)), bytes, 0, 0});
   }
 
   // Recording: between the two calls, temporaries are traced.
@@ -113,7 +114,7 @@ class Memory {
     if (backed_ && plan_.bytes < packing.slab_bytes) {
       std::free(plan_.data);
       plan_ = {};
-      plan_ = {system_allocate(packing.slab_bytes, "step temporaries"), packing.slab_bytes, 0};
+      plan_ = {system_allocate(packing.slab_bytes, "step temporaries"), packing.slab_bytes, 0, 0};
     }
     replay_ = &packing;
     replayed_ = 0;
@@ -131,20 +132,25 @@ class Memory {
     std::byte* data = nullptr;
     std::int64_t bytes = 0;
     std::int64_t used = 0;
+    std::int64_t live = 0;  ///< blocks that have not been released
   };
 
   void refuse_above_budget(const Block& block, std::string_view name) {
-    if (budget_ <= 0 || block.entry->category == Category::host || ledger_.device().now + block.bytes <= budget_) return;
-    throw OutOfMemory(fmt::format("[memory] {} / {} wants {} ({} B) above the budget of {} ({} B)\n{}", name_of(block.entry->category),
-                                  name, human_bytes(block.bytes), block.bytes, human_bytes(budget_), budget_, ledger_.report()));
+    if (budget_ <= 0 || block.entry->category == Category::host || ledger_.device().now + block.bytes <= budget_)
+      return;
+    throw OutOfMemory(fmt::format("[memory] {} / {} wants {} ({} B) above the budget of {} ({} B)\n{}",
+                                  name_of(block.entry->category), name, human_bytes(block.bytes), block.bytes,
+                                  human_bytes(budget_), budget_, ledger_.report()));
   }
 
   void place(Block& block, Category category, std::string_view name) {
     if (replay_ != nullptr && is_temporary(category)) return replay(block, name);
-    Slab& slab = slabs_[index_of(category)];
-    if (slab.data != nullptr && slab.used + block.bytes <= slab.bytes) {
+    for (Slab& slab : slabs_[index_of(category)]) {
+      if (slab.used + block.bytes > slab.bytes) continue;
       block.data = slab.data + slab.used;
+      block.in_slab = true;
       slab.used += block.bytes;
+      ++slab.live;
       return;
     }
     auto& free_blocks = cache_[block.bytes];
@@ -154,6 +160,18 @@ class Memory {
     } else {
       block.data = free_blocks.back();
       free_blocks.pop_back();
+    }
+  }
+
+  void leave_slab(const Block& block) noexcept {
+    auto& slabs = slabs_[index_of(block.entry->category)];
+    for (auto slab = slabs.begin(); slab != slabs.end(); ++slab) {
+      if (block.data < slab->data || block.data >= slab->data + slab->bytes) continue;
+      if (--slab->live == 0) {
+        std::free(slab->data);
+        slabs.erase(slab);
+      }
+      return;
     }
   }
 
@@ -171,7 +189,8 @@ class Memory {
     const auto wanted = static_cast<std::size_t>(std::max(bytes, target_.alignment));
     void* data = std::aligned_alloc(static_cast<std::size_t>(target_.alignment), wanted);
     if (data == nullptr)
-      throw OutOfMemory(fmt::format("[memory] the system has no {} for {}\n{}", human_bytes(bytes), name, ledger_.report()));
+      throw OutOfMemory(
+          fmt::format("[memory] the system has no {} for {}\n{}", human_bytes(bytes), name, ledger_.report()));
     return static_cast<std::byte*>(data);
   }
 
@@ -188,7 +207,7 @@ class Memory {
   Ledger ledger_;
   Trace trace_;
   Slab plan_;
-  std::array<Slab, all_categories.size()> slabs_{};
+  std::array<std::vector<Slab>, all_categories.size()> slabs_{};
   std::map<std::int64_t, std::vector<std::byte*>> cache_;
   mutable std::mutex mutex_;
 };
