@@ -140,11 +140,12 @@ inline std::vector<float> inverse_frequencies(const LlamaConfig& config) {
   const auto low = static_cast<float>(scaling.low_freq_factor);
   const auto width = static_cast<float>(scaling.high_freq_factor - scaling.low_freq_factor);
   for (auto& frequency : out) {
-    const float wavelength = static_cast<float>(2.0 * std::numbers::pi) / frequency;
+    // PyTorch divides a number by a tensor as number * (1 / tensor); so does this, for the same last bit.
+    const float wavelength = 1.0f / frequency * static_cast<float>(2.0 * std::numbers::pi);
     if (wavelength > longest) {
       frequency /= factor;
     } else if (wavelength >= shortest) {
-      const float smooth = (static_cast<float>(context) / wavelength - low) / width;
+      const float smooth = (1.0f / wavelength * static_cast<float>(context) - low) / width;
       frequency = (1.0f - smooth) * frequency / factor + smooth * frequency;
     }
   }
