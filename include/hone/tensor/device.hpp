@@ -4,6 +4,7 @@
 #include <hone/core/target.hpp>
 #include <hone/core/thread_pool.hpp>
 #include <hone/memory/memory.hpp>
+#include <hone/tensor/strided_view.hpp>
 #include <hone/tensor/view.hpp>
 
 #include <concepts>
@@ -99,6 +100,11 @@ class Meta {
     const std::int64_t bytes = view.elements() * static_cast<std::int64_t>(sizeof(T));
     if constexpr (std::is_same_v<T, std::byte>) return;  // scratch: counted by what the kernel makes of it, which is nothing lasting
     else (std::is_const_v<T> ? work.bytes_read : work.bytes_written) += bytes;
+  }
+  template <class T>
+  static void count_bytes(Work& work, const StridedView<T>& view) {
+    const std::int64_t bytes = view.distinct() * static_cast<std::int64_t>(sizeof(T));
+    (std::is_const_v<T> ? work.bytes_read : work.bytes_written) += bytes;
   }
   template <class Other>
   static void count_bytes(Work&, const Other&) {}
