@@ -11,14 +11,15 @@ namespace hone {
 /// `host` (dataset, tokenizer, tape, staging) is counted apart from the device's bytes.
 enum class Category : std::uint8_t { weights, gradients, optimizer, activations, workspace, kv_cache, host };
 
-inline constexpr std::array all_categories = {Category::weights,   Category::gradients, Category::optimizer, Category::activations,
-                                              Category::workspace, Category::kv_cache,  Category::host};
+inline constexpr std::array all_categories = {Category::weights,     Category::gradients, Category::optimizer,
+                                              Category::activations, Category::workspace, Category::kv_cache,
+                                              Category::host};
 
 constexpr std::size_t index_of(Category category) { return static_cast<std::size_t>(category); }
 
 constexpr std::string_view name_of(Category category) {
-  constexpr std::array<std::string_view, all_categories.size()> names = {"weights",   "gradients", "optimizer", "activations",
-                                                                         "workspace", "kv_cache",  "host"};
+  constexpr std::array<std::string_view, all_categories.size()> names = {
+      "weights", "gradients", "optimizer", "activations", "workspace", "kv_cache", "host"};
   return names[index_of(category)];
 }
 

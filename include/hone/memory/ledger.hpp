@@ -75,20 +75,25 @@ class Ledger {
     std::vector<Entry> out;
     for (const auto& names : entries_)
       for (const auto& [name, entry] : names) out.push_back(entry);
-    std::stable_sort(out.begin(), out.end(), [](const Entry& a, const Entry& b) { return a.usage.peak > b.usage.peak; });
+    std::stable_sort(out.begin(), out.end(),
+                     [](const Entry& a, const Entry& b) { return a.usage.peak > b.usage.peak; });
     if (out.size() > count) out.resize(count);
     return out;
   }
 
   /// A table for messages: categories with now and peak, then the largest names.
   std::string report() const {
-    std::string out = fmt::format("device memory: {} now, {} at its peak\n", human_bytes(device_.now), human_bytes(device_.peak));
+    std::string out =
+        fmt::format("device memory: {} now, {} at its peak\n", human_bytes(device_.now), human_bytes(device_.peak));
     for (const Category category : all_categories) {
       const Usage& usage = of(category);
-      if (usage.peak > 0) out += fmt::format("  {:<12} {:>12} now {:>12} peak\n", name_of(category), human_bytes(usage.now), human_bytes(usage.peak));
+      if (usage.peak > 0)
+        out += fmt::format("  {:<12} {:>12} now {:>12} peak\n", name_of(category), human_bytes(usage.now),
+                           human_bytes(usage.peak));
     }
     for (const Entry& entry : largest(10))
-      out += fmt::format("    {} / {}: {} now, {} peak\n", name_of(entry.category), entry.name, human_bytes(entry.usage.now), human_bytes(entry.usage.peak));
+      out += fmt::format("    {} / {}: {} now, {} peak\n", name_of(entry.category), entry.name,
+                         human_bytes(entry.usage.now), human_bytes(entry.usage.peak));
     return out;
   }
 

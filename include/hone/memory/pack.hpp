@@ -68,12 +68,15 @@ inline Packing pack(const Trace& trace) {
   Packing best;
   const auto attempt = [&](auto key) {
     std::iota(order.begin(), order.end(), std::size_t{0});
-    std::stable_sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) { return key(trace[a]) > key(trace[b]); });
+    std::stable_sort(order.begin(), order.end(),
+                     [&](std::size_t a, std::size_t b) { return key(trace[a]) > key(trace[b]); });
     Packing candidate = detail::place(trace, order);
     if (best.offsets.empty() || candidate.slab_bytes < best.slab_bytes) best = std::move(candidate);
   };
   attempt([](const Lifetime& item) { return item.bytes; });
-  attempt([](const Lifetime& item) { return static_cast<double>(item.bytes) * static_cast<double>(item.death - item.birth); });
+  attempt([](const Lifetime& item) {
+    return static_cast<double>(item.bytes) * static_cast<double>(item.death - item.birth);
+  });
   attempt([](const Lifetime& item) { return item.death - item.birth; });
   attempt([](const Lifetime& item) { return -item.birth; });
   best.live_peak = detail::live_peak(trace);

@@ -101,6 +101,17 @@ class Optimizer {
     if (tokens_ != nullptr) tokens_->count = 0;
   }
 
+  /// f(gradient) for every gradient that has been computed: what data-parallel processes sum.
+  template <class F>
+  void visit_gradients(F&& f) {
+    each([&](auto& item) { with_gradient(item, f); });
+  }
+  /// The supervised tokens the gradients are the sum over.
+  std::int64_t& token_count() {
+    check(tokens_ != nullptr, "[optimizer] these parameters belong to no model that counts tokens");
+    return tokens_->count;
+  }
+
   /// f(name, tensor) for every tensor of state: "<parameter>.<state>" and "<parameter>.master".
   template <class F>
   void visit_state(F&& f) {
