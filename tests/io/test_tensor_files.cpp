@@ -142,6 +142,7 @@ TEST_CASE("tensor_files: folders without safetensors say why") {
   CHECK(contains(open_error(folder.path()), "pytorch_model.bin] is a Python pickle"));
   CHECK(contains(open_error(folder.path()), "safe_serialization=True"));
   CHECK(contains(open_error(folder / "pytorch_model.bin"), "is a Python pickle"));
+  CHECK(contains(message_of([&] { TensorFiles files(folder.path(), "adapter_model"); }), "AutoPeftModelForCausalLM"));
 }
 
 TEST_CASE("tensor_files: the finite check names tensor and element") {

@@ -36,12 +36,14 @@ inline void check_shard_name(std::string_view name, std::string_view origin) {
 }
 
 /// Refuses weights in Python's pickle format, which runs code when it is read, and says what to do instead.
-[[noreturn]] inline void refuse_pickle(const std::filesystem::path& file, const std::filesystem::path& folder) {
+[[noreturn]] inline void refuse_pickle(const std::filesystem::path& file, std::string_view stem) {
+  const bool adapter = stem == "adapter_model";
   fail(
       "[{}] is a Python pickle, which can run code when it is read; hone reads safetensors only. Convert it where you "
-      "trust it: python -c \"from transformers import AutoModelForCausalLM as M; "
-      "M.from_pretrained('{}').save_pretrained('converted', safe_serialization=True)\"",
-      file.string(), folder.string());
+      "trust it: python -c \"from {} import {} as M; M.from_pretrained('{}').save_pretrained('converted', "
+      "safe_serialization=True)\"",
+      file.string(), adapter ? "peft" : "transformers", adapter ? "AutoPeftModelForCausalLM" : "AutoModelForCausalLM",
+      file.parent_path().string());
 }
 
 inline bool is_pickle(const std::filesystem::path& path) {
@@ -56,7 +58,7 @@ inline bool is_pickle(const std::filesystem::path& path) {
   for (const auto& entry : std::filesystem::directory_iterator(folder, error))
     if (is_pickle(entry.path())) pickles.push_back(entry.path());
   check(!error, "[{}] cannot be listed: {}", folder.string(), error.message());
-  if (!pickles.empty()) refuse_pickle(*std::ranges::min_element(pickles), folder);
+  if (!pickles.empty()) refuse_pickle(*std::ranges::min_element(pickles), stem);
   fail("[{}] has neither {}.safetensors nor {}.safetensors.index.json", folder.string(), stem, stem);
 }
 
@@ -72,7 +74,7 @@ class TensorFiles {
     const auto status = std::filesystem::status(where_, error);
     check(std::filesystem::exists(status), "[{}] does not exist", where_.string());
     if (!std::filesystem::is_directory(status)) {
-      if (detail::is_pickle(where_)) detail::refuse_pickle(where_, where_.parent_path());
+      if (detail::is_pickle(where_)) detail::refuse_pickle(where_, stem);
       shards_.emplace_back(where_);
     } else {
       open_folder(stem);
