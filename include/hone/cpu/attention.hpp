@@ -78,17 +78,16 @@ struct AttentionForwardPass {
     const std::int64_t count = keys.last - keys.first, hd = shape.head_dim;
     const std::int64_t rows = (queries.last - queries.first) * tiles.group, padded = round_up(rows, tile_lanes);
     const std::int64_t key_row = document.key_begin + keys.first;
-    const auto key = tile_rows<T, S>(paths, k.row(key_row) + kv_head * hd, k.stride, count, hd, tiles.dim, tile.keys);
-    const auto value =
-        tile_rows<T, S>(paths, v.row(key_row) + kv_head * hd, v.stride, count, hd, tiles.dim, tile.values);
+    paths.load(k.row(key_row) + kv_head * hd, k.stride, count, hd, tiles.dim, tile.keys, tiles.dim);
+    paths.load(v.row(key_row) + kv_head * hd, v.stride, count, hd, tiles.dim, tile.values, tiles.dim);
     paths.matmul(
-        {key.data, key.stride, 1, tile.queries, tiles.rows, tile.scores, tiles.rows, count, padded, hd, false});
+        {tile.keys, tiles.dim, 1, tile.queries, tiles.rows, tile.scores, tiles.rows, count, padded, hd, false});
     mask_transposed(shape, document, queries, keys, tiles.group, tile.scores, tiles.rows, padded,
                     -std::numeric_limits<S>::infinity());
     paths.softmax(tile.scores, tiles.rows, count, padded, tile.most, tile.total, tile.correction);
     paths.scale_rows(tile.output, tiles.dim, rows, tiles.dim, tile.correction);
     paths.matmul(
-        {tile.scores, 1, tiles.rows, value.data, value.stride, tile.output, tiles.dim, rows, tiles.dim, count, true});
+        {tile.scores, 1, tiles.rows, tile.values, tiles.dim, tile.output, tiles.dim, rows, tiles.dim, count, true});
   }
 };
 

@@ -106,20 +106,18 @@ struct AttentionBackwardPass {
     const std::int64_t rows = queries.last - queries.first, count = keys.last - keys.first;
     const std::int64_t padded = round_up(count, tile_lanes), hd = shape.head_dim, dim = tiles.dim;
     const std::int64_t row = document.query_begin + queries.first;
-    const auto query = tile_rows<T, S>(paths, q.row(row) + head * hd, q.stride, rows, hd, dim, tile.queries);
-    const auto from_out = tile_rows<T, S>(paths, dout.row(row) + head * hd, dout.stride, rows, hd, dim, tile.douts);
-    paths.matmul({query.data, query.stride, 1, tile.keys, tile_keys, tile.scores, tile_keys, rows, padded, hd, false});
-    paths.matmul(
-        {from_out.data, from_out.stride, 1, tile.values, tile_keys, tile.gradient, tile_keys, rows, padded, hd, false});
+    paths.load(q.row(row) + head * hd, q.stride, rows, hd, dim, tile.queries, dim);
+    paths.load(dout.row(row) + head * hd, dout.stride, rows, hd, dim, tile.douts, dim);
+    paths.matmul({tile.queries, dim, 1, tile.keys, tile_keys, tile.scores, tile_keys, rows, padded, hd, false});
+    paths.matmul({tile.douts, dim, 1, tile.values, tile_keys, tile.gradient, tile_keys, rows, padded, hd, false});
     paths.gradient_by_line(tile.scores, tile.gradient, tile_keys, rows, padded, lse.row(head) + row,
                            delta + head * q.rows() + row);
     mask_plain(shape, document, queries, keys, tile.scores, tile_keys, padded, S{0});
     mask_plain(shape, document, queries, keys, tile.gradient, tile_keys, padded, S{0});
     if (wanted(dv))
-      paths.matmul(
-          {tile.scores, 1, tile_keys, from_out.data, from_out.stride, tile.dvalues, dim, count, dim, rows, true});
+      paths.matmul({tile.scores, 1, tile_keys, tile.douts, dim, tile.dvalues, dim, count, dim, rows, true});
     if (wanted(dk))
-      paths.matmul({tile.gradient, 1, tile_keys, query.data, query.stride, tile.dkeys, dim, count, dim, rows, true});
+      paths.matmul({tile.gradient, 1, tile_keys, tile.queries, dim, tile.dkeys, dim, count, dim, rows, true});
   }
 
   // ---- dQ: a task is a key head and a tile of tokens, as in the forward pass; key tiles pass by
@@ -184,13 +182,13 @@ struct AttentionBackwardPass {
     const std::int64_t rows = (queries.last - queries.first) * tiles.group, padded = round_up(rows, tile_lanes);
     const std::int64_t count = keys.last - keys.first, hd = shape.head_dim, dim = tiles.dim, ld = tiles.rows;
     const std::int64_t row = document.key_begin + keys.first;
-    const auto key = tile_rows<T, S>(paths, k.row(row) + kv_head * hd, k.stride, count, hd, dim, tile.keys);
-    const auto value = tile_rows<T, S>(paths, v.row(row) + kv_head * hd, v.stride, count, hd, dim, tile.values);
-    paths.matmul({key.data, key.stride, 1, tile.queries, ld, tile.scores, ld, count, padded, hd, false});
-    paths.matmul({value.data, value.stride, 1, tile.douts, ld, tile.gradient, ld, count, padded, hd, false});
+    paths.load(k.row(row) + kv_head * hd, k.stride, count, hd, dim, tile.keys, dim);
+    paths.load(v.row(row) + kv_head * hd, v.stride, count, hd, dim, tile.values, dim);
+    paths.matmul({tile.keys, dim, 1, tile.queries, ld, tile.scores, ld, count, padded, hd, false});
+    paths.matmul({tile.values, dim, 1, tile.douts, ld, tile.gradient, ld, count, padded, hd, false});
     paths.gradient_by_lane(tile.scores, tile.gradient, ld, count, padded, tile.lse, tile.delta);
     mask_transposed(shape, document, queries, keys, tiles.group, tile.gradient, ld, padded, S{0});
-    paths.matmul({tile.gradient, 1, ld, key.data, key.stride, tile.dqueries, dim, rows, dim, count, true});
+    paths.matmul({tile.gradient, 1, ld, tile.keys, dim, tile.dqueries, dim, rows, dim, count, true});
   }
 };
 

@@ -105,21 +105,4 @@ struct TilePaths {
         head_dot(isa_path<HeadDot<T, S>, const T*, const T*, I, I, S*, I>(isa)) {}
 };
 
-/// A tile to read: its first row, and the distance between rows.
-template <class S>
-struct TileRows {
-  const S* data;
-  std::int64_t stride;
-};
-
-/// Rows of a tensor as a tile: the tensor itself where it already is one, a widened and padded copy otherwise.
-template <class T, class S>
-TileRows<S> tile_rows(const TilePaths<T>& paths, const T* from, std::int64_t from_row, std::int64_t rows,
-                      std::int64_t cols, std::int64_t padded, S* copy) {
-  if constexpr (std::is_same_v<T, S>)
-    if (cols == padded) return {from, from_row};
-  paths.load(from, from_row, rows, cols, padded, copy, padded);
-  return {copy, padded};
-}
-
 }  // namespace hone::cpu
