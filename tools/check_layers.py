@@ -31,7 +31,7 @@ BESIDE = {
     "cuda/study": {"core", "tensor", "cuda/device", "cuda/prim", "cuda/kernels"},
 }
 # The lowest rank that may include a folder beside the order; None: nothing in the order may.
-BESIDE_FROM = {"cpu": RANK["ops"], "io": RANK["optim"], "text": RANK["models"], "emu": None,
+BESIDE_FROM = {"cpu": RANK["autograd"], "io": RANK["optim"], "text": RANK["models"], "emu": None,
                "cuda/device": None, "cuda/prim": None, "cuda/kernels": None, "cuda/study": None}
 
 # Who may include a third-party header: path prefixes relative to an include root ("cuda/..." is the CUDA root).

@@ -1,6 +1,7 @@
 // Filling, copying and adding without differentiation: what gradient slots and loaders need below the ops.
 #pragma once
 
+#include <hone/cpu/fill_copy.hpp>
 #include <hone/tensor/kernel.hpp>
 #include <hone/tensor/tensor.hpp>
 
