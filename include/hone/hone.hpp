@@ -1,0 +1,47 @@
+// All of hone but CUDA: the engine, files and text. Link PCRE2, utf8proc and xxHash.
+// Written by tools/sync.py; do not edit.
+#pragma once
+
+#include <hone/engine.hpp>
+#include <hone/io/atomic_file.hpp>
+#include <hone/io/atomic_folder.hpp>
+#include <hone/io/byte_reader.hpp>
+#include <hone/io/elements.hpp>
+#include <hone/io/json.hpp>
+#include <hone/io/mapped_file.hpp>
+#include <hone/io/read_file.hpp>
+#include <hone/io/safetensors.hpp>
+#include <hone/io/safetensors_writer.hpp>
+#include <hone/io/tensor_files.hpp>
+#include <hone/io/text_file.hpp>
+#include <hone/io/utf8.hpp>
+#include <hone/text/added_tokens.hpp>
+#include <hone/text/bpe.hpp>
+#include <hone/text/bpe_file.hpp>
+#include <hone/text/byte_level.hpp>
+#include <hone/text/component.hpp>
+#include <hone/text/decoder.hpp>
+#include <hone/text/flat_map.hpp>
+#include <hone/text/normalizer.hpp>
+#include <hone/text/pattern.hpp>
+#include <hone/text/pieces.hpp>
+#include <hone/text/post_processor.hpp>
+#include <hone/text/pre_tokenizer.hpp>
+#include <hone/text/regex.hpp>
+#include <hone/text/tokenizer.hpp>
+#include <hone/text/tokenizer_config.hpp>
+#include <hone/text/unicode.hpp>
+#include <hone/text/utf8.hpp>
+#include <hone/text/vocabulary.hpp>
+#include <hone/models/generation_config.hpp>
+#include <hone/models/kv_cache.hpp>
+#include <hone/models/llama.hpp>
+#include <hone/models/llama_config.hpp>
+#include <hone/models/llama_config_file.hpp>
+#include <hone/models/llama_folder.hpp>
+#include <hone/models/llama_layer.hpp>
+#include <hone/models/loss.hpp>
+#include <hone/models/token_ids.hpp>
+#include <hone/models/weights_io.hpp>
+#include <hone/eval/slot_errors.hpp>
+#include <hone/eval/text_metrics.hpp>
