@@ -13,6 +13,7 @@
 #include "random.hpp"
 
 #include <array>
+#include <functional>
 #include <limits>
 #include <optional>
 #include <string>
@@ -61,11 +62,12 @@ auto listed(Outputs outputs) {
 
 enum class Slots { fresh, kept };
 
-/// One function under test at one point. `Call` takes the vector of inputs and gives the vector of outputs.
-template <Device D, class Call>
+/// One function under test at one point. The function is erased, so that this is compiled once and not per op.
+template <Device D>
 class Gradcheck {
  public:
   using T64 = Tensor<double, D>;
+  using Call = std::function<std::vector<T64>(const std::vector<T64>&)>;
   using Values = std::vector<std::vector<double>>;  // one vector of gradients per input
 
   Gradcheck(const GradcheckOptions& options, Call call, std::vector<T64> inputs)
@@ -245,7 +247,7 @@ Verdict gradcheck_with(const GradcheckOptions& options, F f, const Tensor<double
     return [&]<std::size_t... I>(std::index_sequence<I...>) { return detail::listed(f(inputs[I]...)); }
     (std::make_index_sequence<count>{});
   };
-  return detail::Gradcheck<D, decltype(call)>(options, call, {first.detached(), more.detached()...}).run();
+  return detail::Gradcheck<D>(options, call, {first.detached(), more.detached()...}).run();
 }
 
 /// Checks the gradients of `f(inputs...)`, which gives a Tensor<double> or a std::tuple / std::array of them, at the
