@@ -1,0 +1,47 @@
+// Compiles every kernel for a card, in every type it is offered in. Nothing here runs:
+//   nvcc -std=c++20 -arch=sm_80 -Iinclude -Icuda -Werror all-warnings -c cuda/compile_check.cu -o /dev/null
+#include <hone/kernels/cross_entropy.cuh>
+#include <hone/kernels/embedding.cuh>
+#include <hone/kernels/fill_copy.cuh>
+#include <hone/kernels/matmul.cuh>
+#include <hone/kernels/rms_norm.cuh>
+#include <hone/kernels/swiglu.cuh>
+
+namespace hone {
+
+template <class T>
+void instantiate_rows(Cuda& device, View<T, 2> x, View<T, 1> weight, View<float, 1> rstd,
+                      View<std::byte, 1> workspace) {
+  run(Tag<kernel::RmsNormForward>{}, device, x, weight, 1e-6, x, rstd);
+  run(Tag<kernel::AddRmsNormForward>{}, device, x, x, weight, 1e-6, x, x, rstd);
+  run(Tag<kernel::RmsNormBackward>{}, device, x, x, weight, rstd, x, false, weight, false, workspace);
+  run(Tag<kernel::RmsNormBackward>{}, device, x, x, weight, rstd, x, false, rstd, false, workspace);
+  run(Tag<kernel::SwigluForward>{}, device, x, x);
+  run(Tag<kernel::SwigluBackward>{}, device, x, x, x, false);
+  run(Tag<kernel::Fill>{}, device, x, T(0.0f));
+}
+
+template <class T, class G>
+void instantiate_pairs(Cuda& device, View<std::int32_t, 1> ids, View<T, 2> x, View<G, 2> y) {
+  run(Tag<kernel::EmbeddingForward>{}, device, ids, x, x);
+  run(Tag<kernel::EmbeddingBackward>{}, device, ids, View<const T, 2>(x), y, false);
+  run(Tag<kernel::Copy>{}, device, View<const T, 2>(x), y, false);
+}
+
+void instantiate(Cuda& device, View<std::int32_t, 1> ids, View<float, 2> x, View<bf16, 2> y, View<float, 1> u,
+                 View<bf16, 1> v, View<std::byte, 1> workspace) {
+  instantiate_rows<float>(device, x, u, u, workspace);
+  instantiate_rows<bf16>(device, y, v, u, workspace);
+  instantiate_pairs<float, float>(device, ids, x, x);
+  instantiate_pairs<float, bf16>(device, ids, x, y);
+  instantiate_pairs<bf16, float>(device, ids, y, x);
+  instantiate_pairs<bf16, bf16>(device, ids, y, y);
+  run(Tag<kernel::CrossEntropy>{}, device, x, ids, u, true, 1.0);
+  run(Tag<kernel::MatMul>{}, device, MatMulOptions{}, View<const bf16, 2>(y), View<const bf16, 2>(y), x, workspace);
+  run(Tag<kernel::MatMul>{}, device, MatMulOptions{}, View<const bf16, 2>(y), View<const bf16, 2>(y), y, workspace);
+}
+
+/// The table and the tag are used as a program would.
+Cuda default_device(int sm) { return Cuda(gpu::cuda_driver(), sm); }
+
+}  // namespace hone

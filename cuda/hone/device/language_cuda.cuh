@@ -1,0 +1,63 @@
+// The kernel language as nvcc speaks it.
+#pragma once
+
+// View<const T>'s conversion to itself is excluded by a constraint, which nvcc 13 does not look at before it warns.
+#pragma nv_diag_suppress 554
+
+#include <hone/core/half.hpp>
+#include <hone/device/cuda.hpp>
+#include <hone/device/driver_cuda.cuh>
+
+#include <cstdint>
+
+#define HONE_TARGET cuda
+
+// Before a loop whose arrays must end up in registers.
+#define HONE_UNROLL _Pragma("unroll")
+
+namespace hone {
+inline namespace HONE_TARGET {
+
+using KernelDevice = Cuda;
+
+inline const gpu::Driver& driver_of(const KernelDevice& device) { return device.driver(); }
+inline void* stream_of(const KernelDevice& device) { return device.stream(); }
+
+/// A place in the source. The card does not keep them; the emulator does.
+struct Where {
+  __host__ __device__ static constexpr Where here() { return {}; }
+};
+
+/// __syncthreads(), on behalf of the caller that `where` names.
+__device__ inline void barrier(Where = Where::here()) { __syncthreads(); }
+
+/// The block's dynamic shared memory as an S. Holds anything until it is written.
+template <class S>
+__device__ S& shared_memory(Where = Where::here()) {
+  extern __shared__ __align__(128) unsigned char hone_shared_bytes[];
+  return *reinterpret_cast<S*>(hone_shared_bytes);
+}
+
+/// Stops the kernel unless `ok`: an index from data that would leave its tensor.
+__device__ inline void device_check(bool ok, Where = Where::here()) {
+  if (!ok) __trap();
+}
+
+__device__ inline float to_float(float value) { return value; }
+__device__ inline float to_float(bf16 value) { return __uint_as_float(static_cast<std::uint32_t>(value.bits) << 16); }
+
+template <class T>
+__device__ T from_float(float value);
+template <>
+__device__ inline float from_float<float>(float value) {
+  return value;
+}
+template <>
+__device__ inline bf16 from_float<bf16>(float value) {
+  bf16 out;
+  asm("cvt.rn.bf16.f32 %0, %1;" : "=h"(out.bits) : "f"(value));
+  return out;
+}
+
+}  // namespace HONE_TARGET
+}  // namespace hone

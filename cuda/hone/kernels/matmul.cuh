@@ -1,0 +1,226 @@
+// MatMul on tensor cores: c = alpha op(a) op(b) (+ c), bf16 factors, fp32 sums, by mma.sync m16n8k16.
+// A block of four warps makes a tile of c. Its factors come tile by tile along k into shared memory, two buffers in
+// turn: while the warps multiply one, cp.async fills the other. Warps read fragments with ldmatrix, which also
+// transposes, so that all four combinations of transposed factors are the same loop.
+#pragma once
+
+#include <hone/device/launch.cuh>
+#include <hone/prim/async_copy.cuh>
+#include <hone/prim/mma.cuh>
+#include <hone/prim/vector.cuh>
+#include <hone/prim/warp.cuh>
+#include <hone/tensor/matmul_options.hpp>
+
+#include <cstddef>
+
+namespace hone {
+
+namespace kernel {
+struct MatMul;
+}
+
+inline namespace HONE_TARGET {
+
+// ---- kernels ----
+
+/// The tile a block makes and how its warps share it: 2 x 2 warps, each 32 x 32 of c in fragments of 16 x 8.
+struct MatMulTile {
+  static constexpr int m = 64, n = 64, k = 32;
+  static constexpr int warps_m = 2, warps_n = 2;
+  static constexpr int threads = warps_m * warps_n * 32;
+  static constexpr int fragments_m = m / warps_m / 16, fragments_n = n / warps_n / 8;
+  static constexpr int padding = 8;  // elements after each row: eight rows of ldmatrix then fall on different banks
+};
+
+/// One factor as it lies in memory: `rows` x `cols` with rows `stride` apart. `vectors`: rows may be read 16 bytes at a
+/// time.
+struct Factor {
+  const bf16* data;
+  std::int64_t rows, cols, stride;
+  bool vectors;
+};
+
+template <class C>
+struct MatMulArgs {
+  Factor a, b;
+  Rows<C> c;
+  std::int64_t m, n, k;
+  float alpha;
+  bool accumulate;
+};
+
+/// A tile of a factor in shared memory, rows as in global memory.
+template <int RowCount, int ColCount>
+struct FactorTile {
+  static constexpr int rows = RowCount, cols = ColCount, stride = ColCount + MatMulTile::padding;
+  bf16 elements[RowCount * stride];
+};
+
+/// Two buffers of both tiles. A transposed factor keeps its own row order: a is then (k, m), b is (n, k).
+template <bool TransposeA, bool TransposeB>
+struct alignas(128) MatMulShared {
+  using Tile = MatMulTile;
+  FactorTile<TransposeA ? Tile::k : Tile::m, TransposeA ? Tile::m : Tile::k> a[2];
+  FactorTile<TransposeB ? Tile::n : Tile::k, TransposeB ? Tile::k : Tile::n> b[2];
+};
+
+/// Starts filling `tile` with the part of `factor` at (row, col); what lies outside becomes zero. Rows that do not
+/// allow vectors are copied at once, element by element.
+template <class Tile>
+__device__ void fill_tile(Tile& tile, const Factor& factor, std::int64_t row, std::int64_t col) {
+  constexpr int width = 8, per_row = Tile::cols / width;
+  for (int item = thread_index(); item < Tile::rows * per_row; item += MatMulTile::threads) {
+    const int r = item / per_row, c = item % per_row * width;
+    const std::int64_t inside = row + r < factor.rows && col + c < factor.cols ? factor.cols - (col + c) : 0;
+    const int wanted = inside < width ? static_cast<int>(inside) : width;
+    bf16* to = tile.elements + r * Tile::stride + c;
+    // With nothing to read the address still has to be a valid one.
+    const bf16* from = wanted > 0 ? factor.data + (row + r) * factor.stride + col + c : factor.data;
+    if (factor.vectors) {
+      async_copy16(to, from, wanted * static_cast<int>(sizeof(bf16)));
+    } else {
+      Vec<bf16, width> values{};
+      HONE_UNROLL
+      for (int i = 0; i < width; ++i)
+        if (i < wanted) values[i] = load(from + i);
+      store(to, values);
+    }
+  }
+}
+
+/// Fragments of a: 16 rows of c from `m`, 16 of k from `k`, in the order of mma's registers.
+template <bool Transposed, class Tile>
+__device__ void load_a(std::uint32_t (&fragment)[4], const Tile& tile, int m, int k) {
+  const int lane = lane_index(), matrix = lane / 8, line = lane % 8;
+  const int row = Transposed ? k + line + matrix / 2 * 8 : m + line + matrix % 2 * 8;
+  const int col = Transposed ? m + matrix % 2 * 8 : k + matrix / 2 * 8;
+  ldmatrix_x4<Transposed>(fragment, tile.elements + row * Tile::stride + col);
+}
+
+/// Fragments of b for 16 columns of c from `n`: registers 0, 1 for the first eight, 2, 3 for the others. mma wants b by
+/// columns, which is how a transposed b lies; the plain one is transposed on the way.
+template <bool Transposed, class Tile>
+__device__ void load_b(std::uint32_t (&fragments)[4], const Tile& tile, int n, int k) {
+  const int lane = lane_index(), matrix = lane / 8, line = lane % 8;
+  const int row = Transposed ? n + line + matrix / 2 * 8 : k + line + matrix % 2 * 8;
+  const int col = Transposed ? k + matrix % 2 * 8 : n + matrix / 2 * 8;
+  ldmatrix_x4<!Transposed>(fragments, tile.elements + row * Tile::stride + col);
+}
+
+using MatMulSums = float[MatMulTile::fragments_m][MatMulTile::fragments_n][4];
+
+/// Adds the product of one pair of tiles to the warp's sums.
+template <bool TransposeA, bool TransposeB, class TileA, class TileB>
+__device__ void multiply_tiles(MatMulSums& sums, const TileA& a, const TileB& b, int warp_m, int warp_n) {
+  using Tile = MatMulTile;
+  HONE_UNROLL
+  for (int k = 0; k < Tile::k; k += 16) {
+    std::uint32_t a_fragments[Tile::fragments_m][4];
+    HONE_UNROLL
+    for (int i = 0; i < Tile::fragments_m; ++i) load_a<TransposeA>(a_fragments[i], a, warp_m + i * 16, k);
+    HONE_UNROLL
+    for (int j = 0; j < Tile::fragments_n; j += 2) {
+      std::uint32_t b_fragments[4];
+      load_b<TransposeB>(b_fragments, b, warp_n + j * 8, k);
+      const std::uint32_t left[2] = {b_fragments[0], b_fragments[1]}, right[2] = {b_fragments[2], b_fragments[3]};
+      HONE_UNROLL
+      for (int i = 0; i < Tile::fragments_m; ++i) {
+        mma_m16n8k16(sums[i][j], a_fragments[i], left);
+        mma_m16n8k16(sums[i][j + 1], a_fragments[i], right);
+      }
+    }
+  }
+}
+
+/// Writes a warp's sums to c at (row, col).
+template <class C>
+__device__ void store_sums(const MatMulSums& sums, const MatMulArgs<C>& args, std::int64_t row, std::int64_t col) {
+  HONE_UNROLL
+  for (int i = 0; i < MatMulTile::fragments_m; ++i) {
+    HONE_UNROLL
+    for (int j = 0; j < MatMulTile::fragments_n; ++j) {
+      HONE_UNROLL
+      for (int e = 0; e < 4; ++e) {
+        const std::int64_t r = row + i * 16 + lane_index() / 4 + e / 2 * 8,
+                           c = col + j * 8 + lane_index() % 4 * 2 + e % 2;
+        if (r >= args.m || c >= args.n) continue;
+        C* out = args.c.row(r) + c;
+        const float value = args.alpha * sums[i][j][e];
+        store(out, from_float<C>(args.accumulate ? to_float(load(out)) + value : value));
+      }
+    }
+  }
+}
+
+template <class C, bool TransposeA, bool TransposeB>
+__global__ void __launch_bounds__(MatMulTile::threads) matmul_kernel(MatMulArgs<C> args) {
+  using Tile = MatMulTile;
+  auto& shared = shared_memory<MatMulShared<TransposeA, TransposeB>>();
+  const std::int64_t m = std::int64_t{blockIdx.y} * Tile::m, n = std::int64_t{blockIdx.x} * Tile::n;
+  const int warp_m = warp_index() / Tile::warps_n * (Tile::m / Tile::warps_m);
+  const int warp_n = warp_index() % Tile::warps_n * (Tile::n / Tile::warps_n);
+  const auto fill = [&](int buffer, std::int64_t k) {
+    fill_tile(shared.a[buffer], args.a, TransposeA ? k : m, TransposeA ? m : k);
+    fill_tile(shared.b[buffer], args.b, TransposeB ? n : k, TransposeB ? k : n);
+    async_commit();
+  };
+  MatMulSums sums = {};
+  if (args.k > 0) fill(0, 0);
+  int buffer = 0;
+  for (std::int64_t k = 0; k < args.k; k += Tile::k, buffer ^= 1) {
+    const bool more = k + Tile::k < args.k;
+    if (more) fill(buffer ^ 1, k + Tile::k);
+    if (more)
+      async_wait<1>();
+    else
+      async_wait<0>();
+    __syncthreads();  // everybody's copies have landed
+    multiply_tiles<TransposeA, TransposeB>(sums, shared.a[buffer], shared.b[buffer], warp_m, warp_n);
+    __syncthreads();  // the next turn fills this buffer
+  }
+  store_sums(sums, args, m + warp_m, n + warp_n);
+}
+
+// ---- launchers ----
+
+namespace detail {
+
+inline Factor factor_of(const View<const bf16, 2>& view) {
+  const bool aligned =
+      reinterpret_cast<std::uintptr_t>(view.data) % 16 == 0 && (view.rows() <= 1 || view.stride % 8 == 0);
+  return {view.data, view.rows(), view.extent(1), view.stride, aligned};
+}
+
+template <bool TransposeA, bool TransposeB, class C>
+void matmul(KernelDevice& device, const MatMulArgs<C>& args) {
+  const gpu::LaunchShape shape{
+      {grid_extent(ceil_div(args.n, MatMulTile::n)), grid_extent(ceil_div(args.m, MatMulTile::m)), 1},
+      {MatMulTile::threads, 1, 1},
+      sizeof(MatMulShared<TransposeA, TransposeB>)};
+  launch(device, "matmul", shape, &matmul_kernel<C, TransposeA, TransposeB>, args);
+}
+
+}  // namespace detail
+
+/// c (m, n) = alpha op(a) op(b), added to c where options.accumulate; a is (m, k), or (k, m) transposed, b (k, n) or
+/// (n, k). bf16 factors with any row stride, c bf16 or float. Takes no workspace.
+template <class C>
+void run(Tag<kernel::MatMul>, KernelDevice& device, const MatMulOptions& options, View<const bf16, 2> a,
+         View<const bf16, 2> b, View<C, 2> c, View<std::byte, 1>) {
+  const std::int64_t m = c.rows(), n = c.extent(1), k = a.extent(options.transpose_a ? 0 : 1);
+  check(a.extent(options.transpose_a ? 1 : 0) == m && b.extent(options.transpose_b ? 0 : 1) == n &&
+            b.extent(options.transpose_b ? 1 : 0) == k,
+        "[matmul] op(a) op(b) does not give c ({}, {}): a is ({}, {}){}, b is ({}, {}){}", m, n, a.rows(), a.extent(1),
+        options.transpose_a ? " transposed" : "", b.rows(), b.extent(1), options.transpose_b ? " transposed" : "");
+  if (m == 0 || n == 0 || (k == 0 && options.accumulate)) return;
+  const MatMulArgs<C> args{
+      detail::factor_of(a), detail::factor_of(b), rows_of(c), m, n, k, static_cast<float>(options.alpha),
+      options.accumulate};
+  if (options.transpose_a)
+    options.transpose_b ? detail::matmul<true, true>(device, args) : detail::matmul<true, false>(device, args);
+  else
+    options.transpose_b ? detail::matmul<false, true>(device, args) : detail::matmul<false, false>(device, args);
+}
+
+}  // namespace HONE_TARGET
+}  // namespace hone

@@ -1,0 +1,65 @@
+// launch: runs a grid, block after block, on the calling host thread; and the way from a kernel to the block it runs
+// in.
+#pragma once
+
+#include <hone/emu/block.hpp>
+
+#include <cstddef>
+#include <cstdint>
+#include <vector>
+
+namespace hone::emulator {
+
+struct LaunchShape {
+  Dim3 grid;
+  Dim3 block;
+  std::size_t shared_bytes = 0;  ///< dynamic shared memory of a block
+};
+
+namespace detail {
+inline constinit thread_local Block* running_block = nullptr;
+}
+
+/// The block whose thread runs now.
+inline Block& this_block(const Where& where) {
+  check(detail::running_block != nullptr, "[emu] {} is called outside a kernel", to_string(where));
+  return *detail::running_block;
+}
+
+/// The limits of sm_80, which sm_90 shares but for more shared memory.
+inline void check_shape(const char* kernel, const LaunchShape& shape) {
+  constexpr std::int64_t most_threads = 1024, most_blocks_x = 2147483647, most_blocks_yz = 65535;
+  constexpr std::size_t most_shared = std::size_t{163} << 10;
+  const Dim3 &grid = shape.grid, &block = shape.block;
+  check(block.count() >= 1 && block.count() <= most_threads && block.z <= 64,
+        "[emu] {}: block {} must have 1 to {} threads", kernel, to_string(block), most_threads);
+  check(grid.count() >= 1 && grid.x <= most_blocks_x && grid.y <= most_blocks_yz && grid.z <= most_blocks_yz,
+        "[emu] {}: grid {} must have 1 to {} x {} x {} blocks", kernel, to_string(grid), most_blocks_x, most_blocks_yz,
+        most_blocks_yz);
+  check(shape.shared_bytes <= most_shared, "[emu] {}: {} bytes of shared memory are more than a block's {}", kernel,
+        shape.shared_bytes, most_shared);
+}
+
+/// Runs `body` once per thread of the grid and returns when all have ended. Throws what a thread threw.
+inline void launch(const char* kernel, const LaunchShape& shape, const Body& body) {
+  check(detail::running_block == nullptr, "[emu] {}: a kernel cannot launch a kernel", kernel);
+  check_shape(kernel, shape);
+  struct Running {
+    explicit Running(Block* block) { detail::running_block = block; }
+    ~Running() { detail::running_block = nullptr; }
+  };
+  Block block(kernel, shape.block, shape.shared_bytes, settings(), counters());
+  const Running running(&block);
+  gridDim = shape.grid;
+  blockDim = shape.block;
+  std::vector<std::int64_t> order;
+  std::uint64_t random = settings().seed + 1;
+  order_numbers(order, shape.grid.count(), settings().order, random);
+  for (const std::int64_t number : order) {
+    blockIdx = index_in(shape.grid, number);
+    block.run(blockIdx, body);
+  }
+  ++counters().launches;
+}
+
+}  // namespace hone::emulator

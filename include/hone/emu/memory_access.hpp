@@ -1,0 +1,73 @@
+// What the emulator does around loads, stores, asynchronous copies and atomics: checks, poison, counting.
+#pragma once
+
+#include <hone/emu/launch.hpp>
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+
+namespace hone::emulator {
+
+inline void check_aligned(const void* address, std::size_t bytes, const char* name, const Where& where) {
+  const auto off = reinterpret_cast<std::uintptr_t>(address) % bytes;
+  if (off != 0)
+    this_block(where).fail_here("{} {}: {} bytes at an address {} past a multiple of {}", name, to_string(where), bytes,
+                                off, bytes);
+}
+
+/// Reads `bytes` (a power of two up to 16) as one instruction would.
+inline void read(void* to, const void* from, std::size_t bytes, const Where& where) {
+  check_aligned(from, bytes, "load", where);
+  Block& block = this_block(where);
+  const bool shared = block.is_shared(from);
+  if (!shared) block.counters().global_load_bytes += static_cast<std::int64_t>(bytes);
+  block.note(shared ? Access::shared_load : Access::global_load, from, bytes, where);
+  std::memcpy(to, from, bytes);
+}
+
+/// Writes `bytes` (a power of two up to 16) as one instruction would.
+inline void write(void* to, const void* from, std::size_t bytes, const Where& where) {
+  check_aligned(to, bytes, "store", where);
+  Block& block = this_block(where);
+  const bool shared = block.is_shared(to);
+  if (!shared) block.counters().global_store_bytes += static_cast<std::int64_t>(bytes);
+  block.note(shared ? Access::shared_store : Access::global_store, to, bytes, where);
+  std::memcpy(to, from, bytes);
+}
+
+/// cp.async: `bytes` of `width` (4, 8 or 16) from global to shared memory, the rest zero; lands at the wait.
+inline void begin_copy(void* to, const void* from, std::size_t bytes, std::size_t width, const Where& where) {
+  check_aligned(to, width, "async copy to", where);
+  check_aligned(from, width, "async copy from", where);
+  Block& block = this_block(where);
+  if (!block.is_shared(to) || bytes > width)
+    block.fail_here("async copy {}: target must be shared memory, {} <= {} bytes", to_string(where), bytes, width);
+  block.counters().async_copy_bytes += static_cast<std::int64_t>(bytes);
+  if (bytes > 0) block.note(Access::global_load, from, bytes, where);
+  block.note(Access::shared_store, to, width, where);
+  block.copies().copy(to, from, bytes, width);
+}
+
+inline void commit_copies(Where where = Where::here()) { this_block(where).copies().commit(); }
+
+/// Lands this thread's groups but the newest `may_stay`; other threads' copies are theirs to land, then a barrier.
+inline void wait_for_copies(int may_stay, Where where = Where::here()) {
+  Block& block = this_block(where);
+  block.yield();
+  block.copies().wait(may_stay);
+}
+
+/// *target = update(*target), indivisibly (fibers only change places where they wait); answers the old value.
+template <class T, class Update>
+T atomic(const char* name, T* target, const Update& update, const Where& where) {
+  Block& block = this_block(where);
+  check_aligned(target, sizeof(T), name, where);
+  block.spin_check(name, where);
+  const T before = *target;
+  *target = update(before);
+  return before;
+}
+
+}  // namespace hone::emulator
