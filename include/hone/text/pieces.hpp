@@ -92,7 +92,7 @@ class Pieces {
   }
 
   /// Replaces every piece that is no token by what cut(text, piece, add) adds; add(begin, end, token) takes offsets
-  /// within the piece. Empty pieces are dropped.
+  /// within the piece. Empty pieces are dropped, and tokens whose text a neighbour has swallowed.
   template <class Cut>
   void refine(Cut&& cut) {
     std::vector<Piece> refined;
@@ -103,7 +103,7 @@ class Pieces {
         continue;
       }
       cut(text(piece), [&](std::size_t begin, std::size_t end, std::int32_t token = Piece::no_token) {
-        if (begin == end && token == Piece::no_token) return;
+        if (begin >= end) return;
         refined.push_back({piece.begin + begin, piece.begin + end, token, piece.at_start && begin == 0});
       });
     }

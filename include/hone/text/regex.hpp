@@ -4,9 +4,12 @@
 #include <hone/core/error.hpp>
 #include <hone/text/utf8.hpp>
 
+#include <fmt/format.h>
+
 #define PCRE2_CODE_UNIT_WIDTH 8
 #include <pcre2.h>
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -17,48 +20,111 @@ namespace hone {
 
 namespace detail {
 
-/// Rewrites what the two dialects spell alike but read differently. PCRE2's \s has U+180E and lacks nothing else, so it
-/// becomes the property White_Space. Nested and intersected character classes do not exist in PCRE2, which would take
-/// them for plain characters: they are refused.
+/// Oniguruma's word characters: letters, marks, digits, connectors. (PCRE2 10.42 lacks marks and has all numbers.)
+inline constexpr std::string_view regex_word = R"(\p{Alphabetic}\p{M}\p{Nd}\p{Pc})";
+/// What it takes for word characters besides, but in classes: Latin-1's superscripts and fractions.
+inline constexpr std::string_view regex_word_outside = R"(\x{B2}\x{B3}\x{B9}\x{BC}-\x{BE})";
+
+/// Writes the escape \c as PCRE2 must see it to mean what Oniguruma means: \s is the property White_Space, \h a hex
+/// digit.
+inline void translate_escape(char c, bool in_class, std::string_view pattern, std::string_view origin,
+                             std::string& out) {
+  const auto members = [&](std::string_view set, bool negated) {
+    if (!in_class) return void(out.append(negated ? "[^" : "[").append(set).append("]"));
+    check(!negated, "[{}] \\{} inside a character class is not supported: {}", origin, c, pattern);
+    out += set;
+  };
+  const auto boundary = [&](std::string_view inside, std::string_view outside) {
+    out += fmt::format("(?:(?<=[{0}{1}])(?{2}[{0}{1}])|(?<![{0}{1}])(?{3}[{0}{1}]))", regex_word, regex_word_outside,
+                       inside, outside);
+  };
+  if (c == 's' || c == 'S') {
+    out += c == 's' ? "\\p{White_Space}" : "\\P{White_Space}";
+  } else if (c == 'w' || c == 'W') {
+    members(in_class ? std::string(regex_word) : fmt::format("{}{}", regex_word, regex_word_outside), c == 'W');
+  } else if (c == 'h' || c == 'H') {
+    members("0-9A-Fa-f", c == 'H');
+  } else if (c == 'b' && !in_class) {
+    boundary("!", "=");
+  } else if (c == 'B' && !in_class) {
+    boundary("=", "!");
+  } else {
+    out += '\\';
+    out += c;
+  }
+}
+
+/// Writes \p{name} or \P{name}, given from the brace on, and returns its length. A script means just that; PCRE2 would
+/// take characters that several scripts use for its own.
+inline std::size_t translate_property(std::string_view braced, char c, std::string& out) {
+  const auto end = std::min(braced.find('}'), braced.size());
+  const bool negated = braced.starts_with("{^");
+  const auto name = braced.substr(negated ? 2 : 1, end - (negated ? 2 : 1));
+  const auto as_script = fmt::format("\\{}{{{}sc:{}}}", c, negated ? "^" : "", name);
+  int error = 0;
+  PCRE2_SIZE at = 0;
+  const std::unique_ptr<pcre2_code, decltype(&pcre2_code_free)> script(
+      pcre2_compile(reinterpret_cast<PCRE2_SPTR>(as_script.data()), as_script.size(), PCRE2_UTF | PCRE2_UCP, &error,
+                    &at, nullptr),
+      &pcre2_code_free);
+  if (script != nullptr) {
+    out += as_script;
+  } else {
+    out.append("\\").append(1, c).append(braced.substr(0, end + 1));
+  }
+  return std::min(end + 1, braced.size());
+}
+
+/// Writes what stands for [:name:] in a class, given from its first bracket on, and returns its length.
+inline std::size_t translate_posix(std::string_view rest, std::string_view pattern, std::string_view origin,
+                                   std::string& out) {
+  struct Class {
+    std::string_view name, members;
+  };
+  static constexpr Class classes[] = {{"[:alpha:]", R"(\p{Alphabetic})"}, {"[:alnum:]", R"(\p{Alphabetic}\p{Nd})"},
+                                      {"[:digit:]", R"(\p{Nd})"},         {"[:space:]", R"(\p{White_Space})"},
+                                      {"[:lower:]", R"(\p{Lowercase})"},  {"[:upper:]", R"(\p{Uppercase})"},
+                                      {"[:word:]", regex_word},           {"[:xdigit:]", "0-9A-Fa-f"}};
+  for (const auto& known : classes) {
+    if (!rest.starts_with(known.name)) continue;
+    out += known.members;
+    return known.name.size();
+  }
+  fail(
+      "[{}] \"{}\": nested character classes are not supported; of [:names:], alpha, alnum, digit, space, lower, "
+      "upper, "
+      "word and xdigit are",
+      origin, pattern);
+}
+
+/// Rewrites what the two dialects spell alike but read differently. Nested and intersected character classes do not
+/// exist in PCRE2, which would take them for plain characters: they are refused.
 inline std::string to_pcre2(std::string_view pattern, std::string_view origin) {
   std::string out;
   bool in_class = false;
+  const auto at = [&](std::size_t i) { return i < pattern.size() ? pattern[i] : '\0'; };
   for (std::size_t i = 0; i < pattern.size(); ++i) {
     const char c = pattern[i];
-    const char next = i + 1 < pattern.size() ? pattern[i + 1] : '\0';
-    if (c == '\\') {
-      ++i;
-      if (next == 's' || next == 'S') {
-        out += next == 's' ? "\\p{White_Space}" : "\\P{White_Space}";
-      } else {
-        out += c;
-        if (next != '\0') out += next;
-      }
-      continue;
-    }
-    if (in_class) {
-      check(c != '[' || next == ':', "[{}] nested character classes are not supported: {}", origin, pattern);
-      check(c != '&' || next != '&', "[{}] intersections of character classes are not supported: {}", origin, pattern);
-      if (c == '[') {  // [:name:] up to its own bracket
-        const auto end = pattern.find(":]", i + 2);
-        check(end != std::string_view::npos, "[{}] a [:class:] is not closed: {}", origin, pattern);
-        out += pattern.substr(i, end + 2 - i);
-        i = end + 1;
-        continue;
-      }
-      if (c == ']') in_class = false;
-    } else if (c == '[') {
+    if (c == '\\' && (at(i + 1) == 'p' || at(i + 1) == 'P') && at(i + 2) == '{') {
+      i += 1 + translate_property(pattern.substr(i + 2), at(i + 1), out);
+    } else if (c == '\\' && i + 1 < pattern.size()) {
+      translate_escape(pattern[++i], in_class, pattern, origin, out);
+    } else if (!in_class && c == '[') {
       in_class = true;
-      // A bracket that comes first in a class is a plain character.
       out += c;
-      if (next == '^') out += pattern[++i];
-      if (i + 1 < pattern.size() && pattern[i + 1] == ']') {
+      if (at(i + 1) == '^') out += pattern[++i];
+      if (at(i + 1) == ']') {  // a bracket that comes first in a class is a plain character
         out += "\\]";
         ++i;
       }
-      continue;
+    } else if (in_class && c == '[') {
+      i += translate_posix(pattern.substr(i), pattern, origin, out) - 1;
+    } else {
+      check(!in_class || c != '&' || at(i + 1) != '&', "[{}] intersections of character classes are not supported: {}",
+            origin, pattern);
+      in_class = in_class && c != ']';
+      out += c;
     }
-    out += c;
   }
   return out;
 }
