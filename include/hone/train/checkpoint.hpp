@@ -1,0 +1,144 @@
+// Checkpoints: everything a run needs to go on to the same bits, in a folder that appears complete or not at all.
+//   checkpoint-<step>/   the model's part (adapter or full folder), optimizer.safetensors, trainer_state.json
+#pragma once
+
+#include <hone/models/llama_folder.hpp>
+#include <hone/peft/adapter_folder.hpp>
+#include <hone/step/training_step.hpp>
+
+#include <algorithm>
+#include <charconv>
+#include <cstdint>
+#include <filesystem>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace hone {
+
+/// Where a run stands.
+struct TrainerState {
+  std::int64_t step = 0;             ///< optimizer steps done, skipped ones included
+  std::int64_t epoch = 0;            ///< the epoch the next batch belongs to
+  std::int64_t batch = 0;            ///< that batch's number in its epoch
+  std::int64_t draws = 0;            ///< batches seen, which number the dropout masks
+  std::int64_t optimizer_steps = 0;  ///< steps that updated weights
+  std::int64_t skipped = 0;          ///< non-finite steps
+  std::int64_t tokens = 0;           ///< supervised tokens seen
+  double seconds = 0;                ///< training time so far
+  std::optional<double> best_loss;   ///< lowest validation loss
+  std::int64_t best_step = 0;
+  std::int64_t evaluations_without_gain = 0;
+  std::string fingerprint;  ///< of data and configuration: a run resumes only what it began
+
+  nlohmann::json to_json() const {
+    return {{"step", step},
+            {"epoch", epoch},
+            {"batch", batch},
+            {"draws", draws},
+            {"optimizer_steps", optimizer_steps},
+            {"skipped", skipped},
+            {"tokens", tokens},
+            {"seconds", seconds},
+            {"best_loss", best_loss ? nlohmann::json(*best_loss) : nlohmann::json(nullptr)},
+            {"best_step", best_step},
+            {"evaluations_without_gain", evaluations_without_gain},
+            {"fingerprint", fingerprint}};
+  }
+  static TrainerState from_json(const nlohmann::json& json, const std::string& origin) {
+    const auto count = [&](const char* key) { return get_int(json, key, origin, 0); };
+    TrainerState out{count("step"),
+                     count("epoch"),
+                     count("batch"),
+                     count("draws"),
+                     count("optimizer_steps"),
+                     count("skipped"),
+                     count("tokens"),
+                     get_double(json, "seconds", origin, 0),
+                     find_double(json, "best_loss", origin),
+                     count("best_step"),
+                     count("evaluations_without_gain"),
+                     get_string(json, "fingerprint", origin)};
+    return out;
+  }
+};
+
+/// Writes what training changed: the adapters, or the whole model. `source` is the folder the base came from.
+template <class T, Device D>
+void save_trained(Llama<T, D>& model, const std::filesystem::path& folder, const std::filesystem::path& source) {
+  if (has_adapters(model))
+    save_adapter(model, folder, source.string());
+  else
+    save_llama(model, folder, source);
+}
+
+/// Reads back what save_trained wrote into a model of the same make.
+template <class T, Device D>
+void load_trained(Llama<T, D>& model, const std::filesystem::path& folder) {
+  if (!has_adapters(model)) return read_weights(model, TensorFiles(folder), model.config().tie_word_embeddings);
+  const TensorFiles files(folder, "adapter_model");
+  detail::visit_loras(model, [&](const std::string& path, auto& lora) {
+    detail::read_tensor(files, adapter_tensor_name({path, "lora_A"}), lora.a());
+    detail::read_tensor(files, adapter_tensor_name({path, "lora_B"}), lora.b());
+  });
+}
+
+/// Writes a complete checkpoint.
+template <class T, Device D, Communicator C>
+void save_checkpoint(TrainingStep<T, D, C>& step, const TrainerState& state, const std::filesystem::path& folder,
+                     const std::filesystem::path& source) {
+  AtomicFolder target(folder);
+  save_trained(step.model(), target.path() / "model", source);
+  NamedTensors<D> tensors;
+  step.visit_optimizer_state([&](const std::string& name, const auto& tensor) { tensors.push_back({name, tensor}); });
+  if (!tensors.empty())
+    write_weights(tensors, target.path(),
+                  {.max_shard_size = std::numeric_limits<std::int64_t>::max(), .stem = "optimizer"});
+  write_file(target.path() / "trainer_state.json", state.to_json().dump(2) + "\n");
+  target.commit();
+}
+
+/// Reads a checkpoint into a step of the same make.
+template <class T, Device D, Communicator C>
+TrainerState load_checkpoint(TrainingStep<T, D, C>& step, const std::filesystem::path& folder) {
+  const auto path = folder / "trainer_state.json";
+  const auto state = TrainerState::from_json(read_json_file(path), path.string());
+  load_trained(step.model(), folder / "model");
+  if (std::filesystem::exists(folder / "optimizer.safetensors")) {
+    const TensorFiles files(folder / "optimizer.safetensors");
+    step.visit_optimizer_state(
+        [&](const std::string& name, const auto& tensor) { detail::read_tensor(files, name, tensor); });
+  }
+  step.set_steps(state.optimizer_steps);
+  return state;
+}
+
+/// The complete checkpoints of a run, oldest first.
+inline std::vector<std::pair<std::int64_t, std::filesystem::path>> list_checkpoints(
+    const std::filesystem::path& output_dir) {
+  std::vector<std::pair<std::int64_t, std::filesystem::path>> out;
+  std::error_code missing;
+  for (const auto& entry : std::filesystem::directory_iterator(output_dir, missing)) {
+    const std::string name = entry.path().filename().string(), prefix = "checkpoint-";
+    if (!name.starts_with(prefix)) continue;
+    std::int64_t step = 0;
+    const auto [end, error] = std::from_chars(name.data() + prefix.size(), name.data() + name.size(), step);
+    if (error == std::errc{} && end == name.data() + name.size() &&
+        std::filesystem::exists(entry.path() / "trainer_state.json"))
+      out.emplace_back(step, entry.path());
+  }
+  std::sort(out.begin(), out.end());
+  return out;
+}
+
+/// Removes all but the newest `keep` checkpoints.
+inline void remove_old_checkpoints(const std::filesystem::path& output_dir, std::int64_t keep) {
+  const auto checkpoints = list_checkpoints(output_dir);
+  for (std::size_t i = 0; i + static_cast<std::size_t>(keep) < checkpoints.size(); ++i) {
+    std::error_code ignored;  // a checkpoint that cannot be removed is not worth a run
+    std::filesystem::remove_all(checkpoints[i].second, ignored);
+  }
+}
+
+}  // namespace hone

@@ -1,0 +1,128 @@
+// What a run tells: metrics.jsonl for programs, a line that moves (or calm lines without a terminal) for people.
+#pragma once
+
+#include <hone/io/atomic_file.hpp>
+#include <hone/io/json.hpp>
+#include <hone/io/text_file.hpp>
+#include <hone/memory/ledger.hpp>
+
+#include <cstdint>
+#include <cstdio>
+#include <filesystem>
+#include <string>
+#include <string_view>
+
+namespace hone {
+
+/// metrics.jsonl: one object a line, in the order things happened. Every line carries "step".
+class MetricsFile {
+ public:
+  /// Opens the file for appending. Lines of steps after `last_step` (a run that was cut off and resumed) are dropped.
+  MetricsFile(const std::filesystem::path& path, std::int64_t last_step) : path_(path) {
+    if (std::filesystem::exists(path)) keep_until(last_step);
+    file_ = std::fopen(path.c_str(), "a");
+    check(file_ != nullptr, "[{}] cannot be opened for writing", path.string());
+  }
+  ~MetricsFile() { std::fclose(file_); }
+  MetricsFile(const MetricsFile&) = delete;
+  MetricsFile& operator=(const MetricsFile&) = delete;
+
+  /// Appends a line. A disk that is full costs a line of metrics, not the run: the first failure is reported, once.
+  void write(const nlohmann::json& line) {
+    const std::string text = line.dump() + "\n";
+    const bool written = std::fwrite(text.data(), 1, text.size(), file_) == text.size() && std::fflush(file_) == 0;
+    if (!written && !std::exchange(warned_, true))
+      std::fprintf(stderr, "warning: [%s] a line could not be written; training goes on\n", path_.c_str());
+  }
+
+ private:
+  void keep_until(std::int64_t last_step) {
+    std::string kept;
+    const std::string text = read_text(path_);
+    for (const auto line : split_lines(text)) {
+      try {
+        const auto json = parse_json(line, path_.string());
+        if (get_int(json, "step", path_.string()) <= last_step) kept += std::string(line) + "\n";
+      } catch (const Error&) {
+        continue;  // a line torn by a crash
+      }
+    }
+    write_file(path_, kept);
+  }
+
+  std::filesystem::path path_;
+  std::FILE* file_ = nullptr;
+  bool warned_ = false;
+};
+
+/// "1:02:03" or "2:03".
+inline std::string human_duration(double seconds) {
+  const auto total = static_cast<std::int64_t>(seconds + 0.5);
+  if (total >= 3600) return fmt::format("{}:{:02}:{:02}", total / 3600, total / 60 % 60, total % 60);
+  return fmt::format("{}:{:02}", total / 60, total % 60);
+}
+
+/// What one progress line shows.
+struct ProgressLine {
+  std::int64_t step = 0, total_steps = 0;
+  double epoch = 0, loss = 0, grad_norm = 0, learning_rate = 0, tokens_per_second = 0, seconds_left = 0;
+  std::int64_t memory_bytes = 0;
+
+  std::string text() const {
+    return fmt::format(
+        "step {}/{}  epoch {:.2f}  loss {:.4f}  grad norm {:.3f}  lr {:.2e}  {:.0f} tokens/s  ETA {}  memory {}", step,
+        total_steps, epoch, loss, grad_norm, learning_rate, tokens_per_second, human_duration(seconds_left),
+        human_bytes(memory_bytes));
+  }
+};
+
+/// Where people read. On a terminal progress overwrites itself; elsewhere it is a line now and then.
+class Console {
+ public:
+  Console(std::FILE* out, bool terminal, std::int64_t every) : out_(out), terminal_(terminal), every_(every) {}
+  /// Nothing is printed.
+  static Console quiet() { return {nullptr, false, 1}; }
+
+  void line(std::string_view text) {
+    if (out_ == nullptr) return;
+    clear();
+    std::fprintf(out_, "%.*s\n", static_cast<int>(text.size()), text.data());
+    std::fflush(out_);
+  }
+  void progress(const ProgressLine& line_of_step) {
+    if (out_ == nullptr) return;
+    if (!terminal_) {
+      if (line_of_step.step % every_ == 0 || line_of_step.step == 1 || line_of_step.step == line_of_step.total_steps)
+        line(line_of_step.text());
+      return;
+    }
+    std::fprintf(out_, "\r%s\x1b[K", line_of_step.text().c_str());
+    std::fflush(out_);
+    pending_ = true;
+  }
+
+ private:
+  void clear() {
+    if (std::exchange(pending_, false)) std::fprintf(out_, "\n");
+  }
+
+  std::FILE* out_;
+  bool terminal_;
+  std::int64_t every_;
+  bool pending_ = false;
+};
+
+/// 1234567 -> "1,234,567".
+inline std::string with_commas(std::int64_t value) {
+  std::string digits = std::to_string(value);
+  for (std::size_t at = digits.size(); at > 3; at -= 3) digits.insert(at - 3, ",");
+  return digits;
+}
+
+/// PEFT's own words.
+inline std::string trainable_line(std::int64_t trainable, std::int64_t all) {
+  return fmt::format("trainable params: {} || all params: {} || trainable%: {:.4f}", with_commas(trainable),
+                     with_commas(all), 100.0 * static_cast<double>(trainable) / static_cast<double>(all));
+}
+
+}  // namespace hone

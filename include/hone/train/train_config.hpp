@@ -1,0 +1,169 @@
+// What a training run is told: the canonical keys of flags, YAML and manifests, with their defaults.
+#pragma once
+
+#include <hone/optim/schedule.hpp>
+#include <hone/step/training_step.hpp>
+#include <hone/train/batches.hpp>
+
+#include <cmath>
+#include <cstdint>
+#include <filesystem>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace hone {
+
+/// One run. Members are named as the keys are; a key without a default here depends on the method (see resolved()).
+struct TrainConfig {
+  std::string model;      ///< Hugging Face folder
+  std::string data;       ///< JSONL
+  std::string eval_data;  ///< JSONL; empty: val_size of `data` is held out
+  double val_size = 0.05;
+  std::string output_dir;
+  std::string format = "auto";
+  std::string method = "lora";  ///< lora, full
+  std::int64_t lora_r = 16;
+  double lora_alpha = 32;
+  double lora_dropout = 0;
+  bool use_rslora = false;
+  std::vector<std::string> target_modules = {"all-linear"};
+  bool from_scratch = false;   ///< random weights in place of the folder's
+  std::string dtype = "auto";  ///< fp32, mixed, bf16; auto: fp32 for full, the folder's own for adapters
+  std::int64_t batch_size = 4;
+  std::int64_t gradient_accumulation_steps = 1;
+  double num_epochs = 3;
+  std::optional<std::int64_t> max_steps;
+  std::optional<double> learning_rate;  ///< 2e-4; full: 2e-5
+  std::string lr_scheduler = "cosine";
+  double warmup_ratio = 0.03;
+  double min_lr_ratio = 0;
+  std::string optimizer = "adamw";     ///< adamw, sgd
+  std::optional<double> weight_decay;  ///< 0; full: 0.1
+  double max_grad_norm = 1.0;
+  double adam_beta1 = 0.9;
+  double adam_beta2 = 0.999;
+  double adam_epsilon = 1e-8;
+  double momentum = 0.9;  ///< of sgd
+  std::int64_t max_length = 1024;
+  bool packing = false;
+  std::string truncation = "drop";
+  std::string gradient_checkpointing = "none";  ///< none, full
+  std::uint64_t seed = 42;
+  std::optional<std::int64_t> eval_steps, save_steps;  ///< once an epoch unless set
+  std::int64_t save_total_limit = 2;
+  std::int64_t logging_steps = 10;
+  std::optional<std::int64_t> early_stopping_patience;
+  std::string resume = "false";       ///< false, true (the newest checkpoint of output_dir), or a checkpoint's path
+  std::string on_nonfinite = "skip";  ///< skip, stop
+  std::int64_t vram_budget = 0;       ///< bytes of the device, 0 = none
+
+  bool full() const { return method == "full"; }
+  double resolved_learning_rate() const { return learning_rate.value_or(full() ? 2e-5 : 2e-4); }
+  double resolved_weight_decay() const { return weight_decay.value_or(full() ? 0.1 : 0.0); }
+};
+
+namespace detail {
+
+inline void check_choice(std::string_view key, std::string_view value,
+                         std::initializer_list<std::string_view> choices) {
+  std::string list;
+  for (const auto choice : choices) {
+    if (choice == value) return;
+    list += (list.empty() ? "" : ", ") + std::string(choice);
+  }
+  fail("{}: '{}' is not supported; choose one of {}", key, value, list);
+}
+
+inline void check_range(std::string_view key, double value, double low, double high) {
+  check(std::isfinite(value) && value >= low && value <= high, "{}: {} must be a number between {} and {}", key, value,
+        low, high);
+}
+
+}  // namespace detail
+
+/// Throws an Error that names the first key whose value no run can have.
+inline void validate(const TrainConfig& config) {
+  using detail::check_choice;
+  using detail::check_range;
+  check(!config.model.empty(), "model: a Hugging Face folder is needed (--model FOLDER)");
+  check(!config.data.empty(), "data: a JSONL file is needed (--data FILE)");
+  check(!config.output_dir.empty(), "output_dir: a folder to write to is needed (--output_dir FOLDER)");
+  check_choice("method", config.method, {"lora", "full"});
+  check_choice("dtype", config.dtype, {"auto", "fp32", "mixed", "bf16"});
+  check_choice("optimizer", config.optimizer, {"adamw", "sgd"});
+  check_choice("gradient_checkpointing", config.gradient_checkpointing, {"none", "full"});
+  check_choice("on_nonfinite", config.on_nonfinite, {"skip", "stop"});
+  schedule_named(config.lr_scheduler);
+  truncation_named(config.truncation);
+  row_format_named(config.format);
+  check(!config.from_scratch || config.full(), "from_scratch: random weights must all be trained; add --method full");
+  check_range("val_size", config.val_size, 0, 0.5);
+  check_range("learning_rate", config.resolved_learning_rate(), 0, 100);
+  check_range("weight_decay", config.resolved_weight_decay(), 0, 10);
+  check_range("warmup_ratio", config.warmup_ratio, 0, 1);
+  check_range("min_lr_ratio", config.min_lr_ratio, 0, 1);
+  check_range("max_grad_norm", config.max_grad_norm, 0, 1e30);
+  check_range("adam_beta1", config.adam_beta1, 0, 0.999999999);
+  check_range("adam_beta2", config.adam_beta2, 0, 0.999999999999);
+  check_range("adam_epsilon", config.adam_epsilon, 0, 1);
+  check_range("momentum", config.momentum, 0, 0.999999999);
+  check_range("num_epochs", config.num_epochs, 1e-6, 1e6);
+  check_range("lora_alpha", config.lora_alpha, -1e9, 1e9);
+  check(config.batch_size >= 1 && config.batch_size <= 1 << 20, "batch_size: {} must lie between 1 and 1048576",
+        config.batch_size);
+  check(config.gradient_accumulation_steps >= 1 && config.gradient_accumulation_steps <= 1 << 20,
+        "gradient_accumulation_steps: {} must lie between 1 and 1048576", config.gradient_accumulation_steps);
+  check(config.max_steps.value_or(1) >= 1, "max_steps: {} must be at least 1", *config.max_steps);
+  for (const auto* steps : {&config.eval_steps, &config.save_steps})
+    check(steps->value_or(1) >= 1, "eval_steps and save_steps must be at least 1");
+  check(config.save_total_limit >= 1, "save_total_limit: {} must be at least 1", config.save_total_limit);
+  check(config.logging_steps >= 1, "logging_steps: {} must be at least 1", config.logging_steps);
+  check(config.early_stopping_patience.value_or(1) >= 1, "early_stopping_patience must be at least 1");
+}
+
+/// The policy of a dtype name; `weights` is what the folder's weights are stored in.
+inline Policy policy_named(const TrainConfig& config, DType weights) {
+  if (config.dtype == "fp32") return policy::fp32;
+  if (config.dtype == "mixed") return policy::mixed;
+  if (config.dtype == "bf16") return policy::bf16;
+  return config.full() || weights != DType::bf16 ? policy::fp32 : policy::bf16;
+}
+
+/// The step a configuration asks for.
+inline StepConfig step_config(const TrainConfig& config, const Policy& policy) {
+  StepConfig out;
+  if (config.full())
+    out.method = FullTuning{};
+  else
+    out.method = LoraTuning{{.r = config.lora_r,
+                             .alpha = config.lora_alpha,
+                             .dropout = config.lora_dropout,
+                             .use_rslora = config.use_rslora,
+                             .seed = config.seed},
+                            config.target_modules};
+  out.policy = policy;
+  out.recompute = config.gradient_checkpointing == "full" ? Recompute::full : Recompute::none;
+  out.seed = config.seed;
+  // Norms and biases do not decay, as in transformers' Trainer.
+  if (config.optimizer == "adamw")
+    out.optimizer = AdamWOptions{.learning_rate = config.resolved_learning_rate(),
+                                 .beta1 = config.adam_beta1,
+                                 .beta2 = config.adam_beta2,
+                                 .epsilon = config.adam_epsilon,
+                                 .weight_decay = config.resolved_weight_decay(),
+                                 .decay_vectors = false,
+                                 .max_grad_norm = config.max_grad_norm,
+                                 .seed = config.seed};
+  else
+    out.optimizer = SgdOptions{.learning_rate = config.resolved_learning_rate(),
+                               .momentum = config.momentum,
+                               .weight_decay = config.resolved_weight_decay(),
+                               .decay_vectors = false,
+                               .max_grad_norm = config.max_grad_norm,
+                               .seed = config.seed};
+  return out;
+}
+
+}  // namespace hone

@@ -1,0 +1,410 @@
+// The trainer: plans its memory, loads, steps, validates, saves, resumes. It knows no method by name.
+#pragma once
+
+#include <hone/io/hash.hpp>
+#include <hone/plan/memory_plan.hpp>
+#include <hone/train/checkpoint.hpp>
+#include <hone/train/run_log.hpp>
+#include <hone/train/train_config.hpp>
+
+#include <atomic>
+#include <chrono>
+#include <cmath>
+#include <cstdint>
+#include <filesystem>
+#include <optional>
+#include <set>
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace hone {
+
+/// What a finished run reports.
+struct TrainSummary {
+  std::int64_t steps = 0, tokens = 0, skipped = 0;
+  double train_loss = 0;  ///< of the last step
+  std::optional<double> first_eval_loss, eval_loss, best_eval_loss;
+  std::int64_t planned_bytes = 0, actual_bytes = 0;
+  double seconds = 0;
+  bool interrupted = false;
+};
+
+/// The rows of a run.
+struct TrainingData {
+  std::vector<Example> train, valid;
+  std::int64_t dropped = 0, truncated = 0;
+};
+
+/// Loads the rows a configuration names. Without eval_data a seeded share of val_size is held out (none when it is 0).
+inline TrainingData load_training_data(const TrainConfig& config, const Tokenizer& tokenizer) {
+  const ExampleOptions options{config.max_length, truncation_named(config.truncation)};
+  const RowFormat format = row_format_named(config.format);
+  auto all = load_examples(config.data, tokenizer, options, format);
+  TrainingData out{{}, {}, all.dropped, all.truncated};
+  if (!config.eval_data.empty()) {
+    out.valid = load_examples(config.eval_data, tokenizer, options, format).items;
+    out.train = std::move(all.items);
+    return out;
+  }
+  const auto order = shuffled(all.items.size(), config.seed, ~std::uint64_t{0});
+  auto held_out = static_cast<std::size_t>(std::llround(config.val_size * static_cast<double>(order.size())));
+  if (config.val_size > 0 && held_out == 0 && order.size() > 1) held_out = 1;
+  for (std::size_t i = 0; i < order.size(); ++i)
+    (i < held_out ? out.valid : out.train).push_back(std::move(all.items[order[i]]));
+  check(!out.train.empty(), "[{}] no row is left to train on after holding out {}", config.data, held_out);
+  return out;
+}
+
+/// One run on one device. Construct, then run().
+template <class T, Device D, Communicator C = Self>
+class Trainer {
+ public:
+  Trainer(const TrainConfig& config, const LlamaConfig& model_config, TrainingData data, const Policy& policy,
+          const D& device, Console console, const std::atomic<bool>* stop = nullptr)
+      : config_(config),
+        model_config_(model_config),
+        data_(std::move(data)),
+        policy_(policy),
+        device_(device),
+        console_(console),
+        stop_(stop),
+        batches_(data_.train, {config.batch_size, config.max_length, config.packing, true, config.seed}),
+        valid_batches_(data_.valid, {config.batch_size, config.max_length, false, false, config.seed}) {
+    lay_out_epochs();
+  }
+
+  /// What the run will occupy; made before anything is read.
+  const MemoryPlan& plan() {
+    if (!plan_)
+      plan_ = plan_training<T>(model_config_, step_config(config_, policy_), device_.target(), train_tokens_,
+                               valid_tokens_);
+    return *plan_;
+  }
+
+  TrainSummary run() {
+    enforce_budget();
+    reserve(plan(), device_);
+    Llama<T, D> model(model_config_, device_);
+    load(model);
+    TrainingStep<T, D, C> step(model, step_config(config_, policy_));
+    print_header(model);
+    const std::filesystem::path output(config_.output_dir);
+    std::filesystem::create_directories(output);
+    if (const auto from = resume_from()) resume(step, *from);
+    MetricsFile metrics(output / "metrics.jsonl", state_.step);
+    metrics_ = &metrics;
+    device_.memory().reset_peaks();
+    train(step);
+    finish(step);
+    metrics_ = nullptr;
+    return summary_;
+  }
+
+ private:
+  using Clock = std::chrono::steady_clock;
+
+  /// The batches of every epoch the run will reach, the steps they make and the sizes they have.
+  void lay_out_epochs() {
+    const auto limit = config_.max_steps.value_or(std::numeric_limits<std::int64_t>::max());
+    const double wanted = config_.max_steps ? 1e18 : config_.num_epochs;
+    for (std::int64_t epoch = 0; static_cast<double>(epoch) < wanted && total_steps_ < limit; ++epoch) {
+      auto members = batches_.epoch(epoch);
+      const double share = std::min(1.0, wanted - static_cast<double>(epoch));  // num_epochs may be 0.5
+      members.resize(static_cast<std::size_t>(std::ceil(share * static_cast<double>(members.size()))));
+      const std::int64_t steps =
+          ceil_div(static_cast<std::int64_t>(members.size()), config_.gradient_accumulation_steps);
+      if (total_steps_ + steps > limit)
+        members.resize(static_cast<std::size_t>((limit - total_steps_) * config_.gradient_accumulation_steps));
+      total_steps_ += std::min(steps, limit - total_steps_);
+      for (const auto& one : members) train_tokens_.insert(batches_.tokens(one));
+      epochs_.push_back(std::move(members));
+    }
+    schedule_ = {
+        .kind = schedule_named(config_.lr_scheduler),
+        .learning_rate = config_.resolved_learning_rate(),
+        .total_steps = total_steps_,
+        .warmup_steps = static_cast<std::int64_t>(std::ceil(config_.warmup_ratio * static_cast<double>(total_steps_))),
+        .min_lr_ratio = config_.min_lr_ratio};
+    if (data_.valid.empty()) return;
+    valid_epoch_ = valid_batches_.epoch(0);
+    for (const auto& one : valid_epoch_) valid_tokens_.insert(valid_batches_.tokens(one));
+  }
+
+  void enforce_budget() {
+    if (config_.vram_budget <= 0) return;
+    if (plan().peak > config_.vram_budget)
+      throw OutOfMemory(
+          fmt::format("vram_budget: the run needs {} ({} B), the budget is {} ({} B); lower batch_size or max_length, "
+                      "or set gradient_checkpointing to full",
+                      human_bytes(plan().peak), plan().peak, human_bytes(config_.vram_budget), config_.vram_budget));
+    device_.memory().set_budget(config_.vram_budget);
+  }
+
+  void load(Llama<T, D>& model) {
+    if (config_.from_scratch) return initialise(model, config_.seed);
+    read_weights(model, TensorFiles(config_.model), model_config_.tie_word_embeddings);
+  }
+
+  void print_header(Llama<T, D>& model) {
+    std::int64_t all = 0, trainable = 0;
+    for (const auto& parameter : model.parameters().items) {
+      all += parameter.elements();
+      if (parameter.trainable()) trainable += parameter.elements();
+    }
+    console_.line(trainable_line(trainable, all));
+    std::string rows = fmt::format("rows: {} to train on, {} held out", data_.train.size(), data_.valid.size());
+    if (data_.dropped > 0)
+      rows += fmt::format(", {} longer than max_length {} left out", data_.dropped, config_.max_length);
+    if (data_.truncated > 0) rows += fmt::format(", {} cut to max_length {}", data_.truncated, config_.max_length);
+    console_.line(rows);
+    console_.line(fmt::format("steps: {} of {} x {} rows, {} on {} ({} threads, {})", total_steps_,
+                              config_.gradient_accumulation_steps, config_.batch_size, policy_.name, "cpu",
+                              device_.target().threads, name_of(device_.target().isa)));
+  }
+
+  // --- resuming ---
+
+  /// A hash of all that decides the bits of a run: rows, and every key that the step or the schedule reads.
+  std::string fingerprint() const {
+    Hash hash;
+    for (const auto* examples : {&data_.train, &data_.valid})
+      for (const Example& example : *examples) {
+        hash.add(example.ids.data(), example.ids.size() * sizeof(std::int32_t));
+        for (const bool mark : example.supervised) hash.add(mark ? "1" : "0");
+        hash.add("|");
+      }
+    hash.add(fmt::format("{} {} {} {} {} {} {} {} {} {} {} {} {} {} {} {} {} {} {} {} {} {}", config_.method,
+                         config_.lora_r, config_.lora_alpha, config_.lora_dropout, config_.use_rslora,
+                         fmt::join(config_.target_modules, ","), policy_.name, config_.batch_size,
+                         config_.gradient_accumulation_steps, total_steps_, config_.resolved_learning_rate(),
+                         config_.lr_scheduler, config_.warmup_ratio, config_.min_lr_ratio, config_.optimizer,
+                         config_.resolved_weight_decay(), config_.max_grad_norm, config_.adam_beta1, config_.adam_beta2,
+                         config_.adam_epsilon, config_.packing, config_.seed));
+    hash.add(fmt::format("{} {} {}", config_.max_length, config_.momentum, config_.from_scratch));
+    return hash.hex();
+  }
+
+  std::optional<std::filesystem::path> resume_from() const {
+    if (config_.resume == "false" || config_.resume.empty()) return std::nullopt;
+    if (config_.resume != "true") return std::filesystem::path(config_.resume);
+    const auto checkpoints = list_checkpoints(config_.output_dir);
+    if (checkpoints.empty()) return std::nullopt;
+    return checkpoints.back().second;
+  }
+
+  void resume(TrainingStep<T, D, C>& step, const std::filesystem::path& folder) {
+    check(std::filesystem::exists(folder / "trainer_state.json"),
+          "resume: [{}] is not a checkpoint (it has no trainer_state.json)", folder.string());
+    state_ = load_checkpoint(step, folder);
+    check(state_.fingerprint == fingerprint(),
+          "resume: [{}] belongs to a run with other data or other settings; start anew without --resume",
+          folder.string());
+    console_.line(fmt::format("resumed from {} at step {}", folder.string(), state_.step));
+  }
+
+  // --- the loop ---
+
+  void train(TrainingStep<T, D, C>& step) {
+    state_.fingerprint = fingerprint();
+    PlannedStep<T, D, C> planned(plan(), step);
+    seconds_before_ = state_.seconds;
+    begin_ = Clock::now();
+    if (state_.step == 0) evaluate(planned);
+    while (state_.epoch < static_cast<std::int64_t>(epochs_.size()) && !stopping()) {
+      const auto& batches = epochs_[static_cast<std::size_t>(state_.epoch)];
+      while (state_.batch < static_cast<std::int64_t>(batches.size()) && !stopping()) one_step(step, planned, batches);
+      if (state_.batch < static_cast<std::int64_t>(batches.size())) break;
+      state_.batch = 0;
+      ++state_.epoch;
+    }
+    summary_.interrupted = stop_ != nullptr && *stop_;
+  }
+
+  bool stopping() const { return stopped_early_ || (stop_ != nullptr && *stop_); }
+
+  void one_step(TrainingStep<T, D, C>& step, PlannedStep<T, D, C>& planned,
+                const std::vector<std::vector<std::size_t>>& batches) {
+    const auto started = Clock::now();
+    double loss = 0;
+    std::int64_t tokens = 0;
+    for (std::int64_t i = 0;
+         i < config_.gradient_accumulation_steps && state_.batch < static_cast<std::int64_t>(batches.size()); ++i) {
+      const Batch batch = batches_.make(batches[static_cast<std::size_t>(state_.batch++)]);
+      loss += planned.accumulate(batch, static_cast<std::uint64_t>(state_.draws++));
+      tokens += batch.tokens();
+    }
+    const double rate = schedule_.at(++state_.step);
+    const OptimizerReport report = step.update(rate);
+    state_.optimizer_steps = step.steps();
+    state_.tokens += report.tokens;
+    state_.seconds = seconds_before_ + std::chrono::duration<double>(Clock::now() - begin_).count();
+    summary_.train_loss = loss / static_cast<double>(std::max<std::int64_t>(report.tokens, 1));
+    const double seconds = std::chrono::duration<double>(Clock::now() - started).count();
+    report_step(report, rate, static_cast<double>(tokens) / std::max(seconds, 1e-9),
+                static_cast<double>(state_.batch) / static_cast<double>(batches.size()));
+    after_step(step, planned, state_.batch == static_cast<std::int64_t>(batches.size()));
+  }
+
+  void report_step(const OptimizerReport& report, double rate, double tokens_per_second, double epoch_share) {
+    const double epoch = static_cast<double>(state_.epoch) + epoch_share;
+    const double per_step =
+        (state_.seconds - seconds_before_) / static_cast<double>(std::max<std::int64_t>(1, ++steps_here_));
+    const std::int64_t memory = device_.memory().ledger().device().peak;
+    metrics_->write({{"step", state_.step},
+                     {"epoch", epoch},
+                     {"loss", finite_or_null(summary_.train_loss)},
+                     {"grad_norm", finite_or_null(report.grad_norm)},
+                     {"learning_rate", rate},
+                     {"tokens", report.tokens},
+                     {"tokens_per_second", tokens_per_second},
+                     {"memory_bytes", memory},
+                     {"skipped", report.skipped}});
+    console_.progress({state_.step, total_steps_, epoch, summary_.train_loss, report.grad_norm, rate, tokens_per_second,
+                       per_step * static_cast<double>(total_steps_ - state_.step), memory});
+    if (!report.skipped) return;
+    ++state_.skipped;
+    console_.line(
+        fmt::format("step {}: the gradient norm is not finite (loss {}); the step was skipped, nothing was updated",
+                    state_.step, summary_.train_loss));
+    check(config_.on_nonfinite != "stop", "step {}: the gradient norm is not finite (loss {}) and on_nonfinite is stop",
+          state_.step, summary_.train_loss);
+  }
+
+  void after_step(TrainingStep<T, D, C>& step, PlannedStep<T, D, C>& planned, bool epoch_ends) {
+    const auto due = [&](const std::optional<std::int64_t>& every) {
+      return every ? state_.step % *every == 0 : epoch_ends;
+    };
+    if (due(config_.eval_steps) || state_.step == total_steps_) {
+      if (evaluate(planned)) save_best(step);
+    }
+    if (due(config_.save_steps)) save(step);
+  }
+
+  /// Validation loss per supervised token; true when it is the lowest so far.
+  bool evaluate(PlannedStep<T, D, C>& planned) {
+    if (valid_epoch_.empty() || last_evaluated_ == state_.step) return false;
+    last_evaluated_ = state_.step;
+    double sum = 0;
+    std::int64_t tokens = 0;
+    for (const auto& members : valid_epoch_) {
+      const Batch batch = valid_batches_.make(members);
+      for (const double loss : planned.evaluate(batch)) sum += loss;
+      tokens += batch.supervised();
+    }
+    const double loss = sum / static_cast<double>(std::max<std::int64_t>(tokens, 1));
+    metrics_->write({{"step", state_.step}, {"eval_loss", finite_or_null(loss)}, {"eval_tokens", tokens}});
+    const bool best = std::isfinite(loss) && (!state_.best_loss || loss < *state_.best_loss);
+    console_.line(fmt::format("step {}: validation loss {:.4f}{}", state_.step, loss,
+                              best && state_.step > 0 ? " (best so far)" : ""));
+    if (!summary_.first_eval_loss) summary_.first_eval_loss = loss;
+    summary_.eval_loss = loss;
+    if (best) {
+      state_.best_loss = loss;
+      state_.best_step = state_.step;
+      state_.evaluations_without_gain = 0;
+    } else if (++state_.evaluations_without_gain >=
+               config_.early_stopping_patience.value_or(std::numeric_limits<std::int64_t>::max())) {
+      console_.line(fmt::format("step {}: no gain in {} validations, stopping early", state_.step,
+                                state_.evaluations_without_gain));
+      stopped_early_ = true;
+    }
+    return best;
+  }
+
+  // --- saving; a failure to save is reported, the run and what was saved before stay ---
+
+  template <class Save>
+  void try_saving(const std::filesystem::path& folder, const Save& save) {
+    try {
+      save(folder);
+    } catch (const std::exception& error) {
+      console_.line(fmt::format("warning: {} was not written, training goes on: {}", folder.string(), error.what()));
+    }
+  }
+
+  void save(TrainingStep<T, D, C>& step) {
+    const auto folder = std::filesystem::path(config_.output_dir) / fmt::format("checkpoint-{}", state_.step);
+    // The next batch of a resumed run: an epoch that just ended continues with the next one.
+    TrainerState state = state_;
+    if (state.batch == static_cast<std::int64_t>(epochs_[static_cast<std::size_t>(state.epoch)].size())) {
+      state.batch = 0;
+      ++state.epoch;
+    }
+    try_saving(folder, [&](const auto& path) {
+      save_checkpoint(step, state, path, config_.model);
+      remove_old_checkpoints(config_.output_dir, config_.save_total_limit);
+    });
+  }
+
+  void save_best(TrainingStep<T, D, C>& step) {
+    if (state_.step == 0) return;
+    try_saving(std::filesystem::path(config_.output_dir) / "best",
+               [&](const auto& path) { save_trained(step.model(), path, config_.model); });
+  }
+
+  void finish(TrainingStep<T, D, C>& step) {
+    const std::filesystem::path output(config_.output_dir);
+    if (summary_.interrupted && !epochs_.empty() && state_.epoch < static_cast<std::int64_t>(epochs_.size()))
+      save(step);
+    save_trained(step.model(), output / "last", config_.model);
+    summary_.steps = state_.step;
+    summary_.tokens = state_.tokens;
+    summary_.skipped = state_.skipped;
+    summary_.seconds = state_.seconds;
+    summary_.best_eval_loss = state_.best_loss;
+    summary_.planned_bytes = plan().peak;
+    summary_.actual_bytes = device_.memory().ledger().device().peak;
+    console_.line(fmt::format("memory: planned {} B, actual {} B, difference {} B", summary_.planned_bytes,
+                              summary_.actual_bytes, summary_.actual_bytes - summary_.planned_bytes));
+    console_.line(
+        fmt::format("done: {} steps in {}, {} supervised tokens{}", summary_.steps, human_duration(summary_.seconds),
+                    with_commas(summary_.tokens),
+                    summary_.skipped > 0 ? fmt::format(", {} steps skipped as not finite", summary_.skipped) : ""));
+  }
+
+  static nlohmann::json finite_or_null(double value) {
+    return std::isfinite(value) ? nlohmann::json(value) : nlohmann::json(nullptr);
+  }
+
+  TrainConfig config_;
+  LlamaConfig model_config_;
+  TrainingData data_;
+  Policy policy_;
+  D device_;
+  Console console_;
+  const std::atomic<bool>* stop_;
+  BatchPlan batches_, valid_batches_;
+  std::vector<std::vector<std::vector<std::size_t>>> epochs_;
+  std::vector<std::vector<std::size_t>> valid_epoch_;
+  std::set<std::int64_t> train_tokens_, valid_tokens_;
+  std::int64_t total_steps_ = 0;
+  Schedule schedule_;
+  std::optional<MemoryPlan> plan_;
+  TrainerState state_;
+  TrainSummary summary_;
+  MetricsFile* metrics_ = nullptr;
+  Clock::time_point begin_{};
+  double seconds_before_ = 0;
+  std::int64_t steps_here_ = 0;
+  std::int64_t last_evaluated_ = -1;
+  bool stopped_early_ = false;
+};
+
+/// Runs a configuration on one device: reads the folder and the rows, then trains.
+template <class T, Device D>
+TrainSummary train(const TrainConfig& config, const Policy& policy, const D& device, Console console,
+                   const std::atomic<bool>* stop = nullptr) {
+  validate(config);
+  const auto model_config = read_llama_config(std::filesystem::path(config.model) / "config.json");
+  check(config.max_length <= model_config.max_position_embeddings,
+        "max_length: {} is above the model's context of {} tokens (max_position_embeddings)", config.max_length,
+        model_config.max_position_embeddings);
+  const auto tokenizer = load_tokenizer(config.model, model_config);
+  check(tokenizer.has_value(), "[{}] there is no tokenizer.json in this folder", config.model);
+  return Trainer<T, D>(config, model_config, load_training_data(config, *tokenizer), policy, device, std::move(console),
+                       stop)
+      .run();
+}
+
+}  // namespace hone
