@@ -32,7 +32,8 @@ class KvCache {
 
   /// Writes the new rows of one layer behind the old ones and returns all of them. advance() makes them count.
   Rows append(std::int64_t layer, const Tensor<T, D>& k, const Tensor<T, D>& v) {
-    check(length_ + k.extent(0) <= capacity_, "[kv_cache] {} tokens on top of {} do not fit a cache of {}", k.extent(0), length_, capacity_);
+    check(length_ + k.extent(0) <= capacity_, "[kv_cache] {} tokens on top of {} do not fit a cache of {}", k.extent(0),
+          length_, capacity_);
     const Rows& all = layers_[static_cast<std::size_t>(layer)];
     copy_into(k, all.k.rows(length_, k.extent(0)));
     copy_into(v, all.v.rows(length_, v.extent(0)));

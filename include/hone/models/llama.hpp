@@ -25,14 +25,16 @@ class Llama {
   using DeviceType = D;
 
   /// All weights uninitialised: load or initialise them.
-  Llama(const LlamaConfig& config, const D& device) : config_(config), device_(device), tokens_(std::make_shared<GradientTokens>()) {
+  Llama(const LlamaConfig& config, const D& device)
+      : config_(config), device_(device), tokens_(std::make_shared<GradientTokens>()) {
     const Shape table{config.vocab_size, config.hidden_size};
     embed_ = Tensor<T, D>::empty(device, table, {Category::weights, "embed_tokens"});
     for (std::int64_t i = 0; i < config.num_hidden_layers; ++i) layers_.emplace_back(config, i, device);
     norm_ = Tensor<T, D>::empty(device, {config.hidden_size}, {Category::weights, "norm"});
     if (!config.tie_word_embeddings) lm_head_ = Tensor<T, D>::empty(device, table, {Category::weights, "lm_head"});
     const auto frequencies = inverse_frequencies(config);
-    inverse_frequencies_ = Tensor<float, D>::from(device, {static_cast<std::int64_t>(frequencies.size())}, frequencies, {Category::weights, "rope"});
+    inverse_frequencies_ = Tensor<float, D>::from(device, {static_cast<std::int64_t>(frequencies.size())}, frequencies,
+                                                  {Category::weights, "rope"});
   }
 
   const LlamaConfig& config() const { return config_; }
@@ -57,7 +59,8 @@ class Llama {
   std::vector<double> token_losses(const Batch& batch) const {
     const no_grad guard;
     const auto on_device = upload(batch, device_);
-    const auto losses = lm_head_losses(hidden(on_device), head(), on_device.supervision).rows(0, batch.supervised()).to_vector();
+    const auto losses =
+        lm_head_losses(hidden(on_device), head(), on_device.supervision).rows(0, batch.supervised()).to_vector();
     return {losses.begin(), losses.end()};
   }
 
@@ -72,11 +75,14 @@ class Llama {
     check(!ids.empty(), "[llama] no token to run");
     const no_grad guard;
     const auto count = static_cast<std::int64_t>(ids.size()), past = cache.length();
-    const auto tokens = [&](std::initializer_list<std::int32_t> values) { return Tensor<std::int32_t, D>::from(device_, {2}, std::vector<std::int32_t>(values)); };
+    const auto tokens = [&](std::initializer_list<std::int32_t> values) {
+      return Tensor<std::int32_t, D>::from(device_, {2}, std::vector<std::int32_t>(values));
+    };
     std::vector<std::int32_t> positions;
     for (std::int64_t i = 0; i < count; ++i) positions.push_back(static_cast<std::int32_t>(past + i));
     LayerContext<T, D> context;
-    context.rope = rope_table<Accumulator<T>>(Tensor<std::int32_t, D>::from(device_, {count}, positions), inverse_frequencies_);
+    context.rope =
+        rope_table<Accumulator<T>>(Tensor<std::int32_t, D>::from(device_, {count}, positions), inverse_frequencies_);
     context.cache = &cache;
     context.q_range = tokens({0, static_cast<std::int32_t>(count)});
     context.k_range = tokens({0, static_cast<std::int32_t>(past + count)});
@@ -107,14 +113,18 @@ class Llama {
   void visit_adapters(F&& f) {
     visit_linears([&](const std::string& path, Linear<T, D>& linear, std::size_t part) {
       for (const Bypass<T, D>& bypass : linear.bypasses(part))
-        bypass.visit([&](const std::string& name, auto weight) { std::visit([&](auto* tensor) { f(path + "." + name, *tensor); }, weight); });
+        bypass.visit([&](const std::string& name, auto weight) {
+          std::visit([&](auto* tensor) { f(path + "." + name, *tensor); }, weight);
+        });
     });
   }
 
   /// Makes every base weight trainable, or none.
   void set_base_trainable(bool trainable, GradientPrecision precision = GradientPrecision::same) {
     trainable_is_chosen_ = true;
-    visit([&](const std::string&, Tensor<T, D>& weight) { trainable ? make_trainable(weight, precision) : freeze(weight); });
+    visit([&](const std::string&, Tensor<T, D>& weight) {
+      trainable ? make_trainable(weight, precision) : freeze(weight);
+    });
   }
 
   /// All weights, base first, then adapters.
@@ -140,7 +150,8 @@ class Llama {
   const Tensor<T, D>& head() const { return lm_head_.defined() ? lm_head_ : embed_; }
 
   Tensor<Accumulator<T>, D> project(const Tensor<T, D>& x) const {
-    auto out = Tensor<Accumulator<T>, D>::empty(device_, {x.extent(0), config_.vocab_size}, {Category::activations, "logits"});
+    auto out =
+        Tensor<Accumulator<T>, D>::empty(device_, {x.extent(0), config_.vocab_size}, {Category::activations, "logits"});
     gemm(x, head(), out, {.transpose_b = true});
     return out;
   }

@@ -17,9 +17,9 @@ namespace hone {
 /// What every layer of one forward pass shares.
 template <class T, Device D>
 struct LayerContext {
-  Tensor<Accumulator<T>, D> rope;          // (N, head_dim)
-  Tensor<std::int32_t, D> documents;       // training: cumulative lengths
-  KvCache<T, D>* cache = nullptr;          // generation: where keys and values go, null in training
+  Tensor<Accumulator<T>, D> rope;            // (N, head_dim)
+  Tensor<std::int32_t, D> documents;         // training: cumulative lengths
+  KvCache<T, D>* cache = nullptr;            // generation: where keys and values go, null in training
   Tensor<std::int32_t, D> q_range, k_range;  // generation: {0, new}, {0, past + new}
 };
 
@@ -35,10 +35,15 @@ class LlamaLayer {
         input_norm_(norm_weight(device, config.hidden_size)),
         post_norm_(norm_weight(device, config.hidden_size)),
         qkv_(device, config.hidden_size,
-             {{"q_proj", shape_.heads * shape_.head_dim}, {"k_proj", shape_.kv_heads * shape_.head_dim}, {"v_proj", shape_.kv_heads * shape_.head_dim}},
+             {{"q_proj", shape_.heads * shape_.head_dim},
+              {"k_proj", shape_.kv_heads * shape_.head_dim},
+              {"v_proj", shape_.kv_heads * shape_.head_dim}},
              config.qkv_bias, "self_attn.qkv"),
-        o_(device, shape_.heads * shape_.head_dim, {{"o_proj", config.hidden_size}}, config.attention_bias, "self_attn.o_proj"),
-        gate_up_(device, config.hidden_size, {{"gate_proj", config.intermediate_size}, {"up_proj", config.intermediate_size}}, false, "mlp.gate_up"),
+        o_(device, shape_.heads * shape_.head_dim, {{"o_proj", config.hidden_size}}, config.attention_bias,
+           "self_attn.o_proj"),
+        gate_up_(device, config.hidden_size,
+                 {{"gate_proj", config.intermediate_size}, {"up_proj", config.intermediate_size}}, false,
+                 "mlp.gate_up"),
         down_(device, config.intermediate_size, {{"down_proj", config.hidden_size}}, false, "mlp.down_proj") {
     if (!config.qk_norm) return;
     q_norm_ = norm_weight(device, config.head_dim);

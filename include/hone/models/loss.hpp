@@ -8,9 +8,9 @@
 
 namespace hone {
 
-/// What Model::loss returns. Shown as the mean, differentiated as the sum: backward() adds the gradient of the sum and the
-/// token count, and the optimizer divides once by the tokens of its step. Several backward() before one step() are thus
-/// gradient accumulation, exact for ragged batches.
+/// What Model::loss returns. Shown as the mean, differentiated as the sum: backward() adds the gradient of the sum and
+/// the token count, and the optimizer divides once by the tokens of its step. Several backward() before one step() are
+/// thus gradient accumulation, exact for ragged batches.
 template <Device D>
 struct Loss {
   Tensor<double, D> sum;  // (1)
