@@ -3,7 +3,9 @@
 //   dz = scale * (softmax(z) - onehot(t))
 #pragma once
 
+#include <hone/cpu/isa_dispatch.hpp>
 #include <hone/cpu/partition.hpp>
+#include <hone/cpu/vector_math.hpp>
 #include <hone/tensor/kernel.hpp>
 
 #include <cmath>
@@ -19,23 +21,34 @@ inline constexpr std::int32_t ignored_target = -100;
 
 namespace cpu {
 
+template <class S>
+struct ShiftedExp {
+  const S* x;
+  S shift;
+  HONE_ALWAYS_INLINE S operator()(std::int64_t i) const { return vector_exp(x[i] - shift); }
+};
+
 /// Loss of one row; writes the gradient over the logits when asked to.
 template <class S>
-S cross_entropy_row(S* logits, std::int64_t cols, std::int32_t target, bool write_gradient, S scale) {
-  S largest = logits[0];
-  for (std::int64_t col = 1; col < cols; ++col) largest = std::max(largest, logits[col]);
-  const S wanted_logit = logits[target];
-  S sum = 0;
-  if (!write_gradient) {
-    for (std::int64_t col = 0; col < cols; ++col) sum += std::exp(logits[col] - largest);
-    return largest + std::log(sum) - wanted_logit;
+struct CrossEntropyRow {
+  HONE_ALWAYS_INLINE static void run(S* logits, std::int64_t cols, std::int32_t target, bool write_gradient, S scale,
+                                     S* loss) {
+    const S largest = vector_max<S>(logits, cols), chosen = logits[target];
+    if (!write_gradient) {
+      *loss = largest + std::log(lane_sum<S>(cols, ShiftedExp<S>{logits, largest})) - chosen;
+      return;
+    }
+    Lanes<S> sums(S{0});
+    std::int64_t col = 0;
+    for (; col + lane_count <= cols; col += lane_count)
+      for (int l = 0; l < lane_count; ++l) sums.lane[l] += logits[col + l] = vector_exp(logits[col + l] - largest);
+    for (int l = 0; col + l < cols; ++l) sums.lane[l] += logits[col + l] = vector_exp(logits[col + l] - largest);
+    const S sum = sum_of_lanes(sums), factor = scale / sum;
+    for (col = 0; col < cols; ++col) logits[col] *= factor;
+    logits[target] -= scale;
+    *loss = largest + std::log(sum) - chosen;
   }
-  for (std::int64_t col = 0; col < cols; ++col) sum += logits[col] = std::exp(logits[col] - largest);
-  const S factor = scale / sum;
-  for (std::int64_t col = 0; col < cols; ++col) logits[col] *= factor;
-  logits[target] -= scale;
-  return largest + std::log(sum) - wanted_logit;
-}
+};
 
 }  // namespace cpu
 
@@ -49,13 +62,17 @@ void run(Tag<kernel::CrossEntropy>, Cpu& device, View<S, 2> logits, In<std::int3
     check(targets(row) == ignored_target || (targets(row) >= 0 && targets(row) < cols),
           "[cross_entropy] target {} of row {} is outside the {} classes (and is not {}, which means ignored)",
           targets(row), row, cols, ignored_target);
-  cpu::for_rows(device, logits.rows(), cols, [&](std::int64_t row) {
-    S loss = 0;
-    if (targets(row) != ignored_target)
-      loss = cpu::cross_entropy_row(logits.row(row), cols, targets(row), write_gradient, static_cast<S>(scale));
-    else if (write_gradient)
-      std::fill_n(logits.row(row), cols, S{0});
-    if (cpu::wanted(losses)) losses(row) = loss;
+  const auto row_loss =
+      isa_path<cpu::CrossEntropyRow<S>, S*, std::int64_t, std::int32_t, bool, S, S*>(device.target().isa);
+  cpu::for_ranges(device, logits.rows(), cpu::rows_per_task(cols), [&](std::int64_t first, std::int64_t last) {
+    for (std::int64_t row = first; row < last; ++row) {
+      S loss = 0;
+      if (targets(row) != ignored_target)
+        row_loss(logits.row(row), cols, targets(row), write_gradient, static_cast<S>(scale), &loss);
+      else if (write_gradient)
+        std::fill_n(logits.row(row), cols, S{0});
+      if (cpu::wanted(losses)) losses(row) = loss;
+    }
   });
 }
 

@@ -3,8 +3,10 @@
 //   y = x * keep / (1 - p),  keep_e = (Philox word of e) >= p * 2^32
 #pragma once
 
-#include <hone/core/philox.hpp>
+#include <hone/cpu/isa_dispatch.hpp>
 #include <hone/cpu/partition.hpp>
+#include <hone/cpu/philox_words.hpp>
+#include <hone/cpu/vector_math.hpp>
 #include <hone/tensor/kernel.hpp>
 
 namespace hone {
@@ -21,6 +23,31 @@ inline std::uint64_t dropout_threshold(double p) {
   return static_cast<std::uint64_t>(p * 0x1p32);
 }
 
+/// Rows [first, last). Words come in chunks that begin at a multiple of four elements: the first chunk of a row may
+/// begin up to three elements before it.
+template <class T, bool Accumulate>
+struct DropoutRows {
+  using S = Accumulator<T>;
+  HONE_ALWAYS_INLINE static void run(View<const T, 2> x, std::uint32_t threshold, S scale, std::uint64_t seed,
+                                     std::uint64_t offset, View<T, 2> y, std::int64_t first, std::int64_t last) {
+    const std::int64_t cols = x.extent(1);
+    std::uint32_t words[philox_chunk];
+    for (std::int64_t row = first; row < last; ++row) {
+      const T* HONE_RESTRICT from = x.row(row);
+      T* HONE_RESTRICT to = y.row(row);
+      const std::int64_t begin = row * cols, block = begin / 4;
+      for (std::int64_t col = 4 * block - begin, at = block; col < cols; col += philox_chunk, at += philox_chunk / 4) {
+        philox_words(seed, offset, static_cast<std::uint64_t>(at), words);
+        const std::int64_t end = col + philox_chunk < cols ? col + philox_chunk : cols;
+        for (std::int64_t i = col < 0 ? 0 : col; i < end; ++i) {
+          const S value = words[i - col] >= threshold ? widen(from[i]) * scale : S{0};
+          to[i] = round_to<T>(Accumulate ? widen(to[i]) + value : value);
+        }
+      }
+    }
+  }
+};
+
 }  // namespace cpu
 
 /// y (+)= x * keep / (1 - p). `offset` is the Philox stream: one per call of a step keeps the masks independent.
@@ -29,20 +56,16 @@ template <class T>
 void run(Tag<kernel::Dropout>, Cpu& device, In<T, 2> x, double p, std::uint64_t seed, std::uint64_t offset,
          View<T, 2> y, bool accumulate) {
   using S = Accumulator<T>;
-  const std::int64_t cols = x.extent(1);
+  const Isa isa = device.target().isa;
   const std::uint64_t threshold = cpu::dropout_threshold(p);
-  const S scale = p < 1 ? static_cast<S>(1 / (1 - p)) : S{0};
-  cpu::for_rows(device, x.rows(), cols, [&](std::int64_t row) {
-    const T* from = x.row(row);
-    T* to = y.row(row);
-    PhiloxWords words{};
-    for (std::int64_t col = 0; col < cols; ++col) {
-      const auto element = static_cast<std::uint64_t>(row * cols + col);
-      if (col == 0 || (element & 3u) == 0) words = philox(seed, offset, element >> 2);
-      const bool keep = words[static_cast<std::size_t>(element & 3u)] >= threshold;
-      const S value = keep ? static_cast<S>(from[col]) * scale : S{0};
-      to[col] = static_cast<T>((accumulate ? static_cast<S>(to[col]) : S{0}) + value);
-    }
+  const bool all_dropped = threshold >> 32 != 0;
+  const auto low = static_cast<std::uint32_t>(threshold);
+  const S scale = all_dropped ? S{0} : static_cast<S>(1 / (1 - p));
+  cpu::for_ranges(device, x.rows(), cpu::rows_per_task(x.extent(1)), [&](std::int64_t first, std::int64_t last) {
+    if (accumulate)
+      dispatch<cpu::DropoutRows<T, true>>(isa, x, low, scale, seed, offset, y, first, last);
+    else
+      dispatch<cpu::DropoutRows<T, false>>(isa, x, low, scale, seed, offset, y, first, last);
   });
 }
 

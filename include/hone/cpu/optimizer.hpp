@@ -6,8 +6,10 @@
 //     g <- g + wd w;  b <- mu b + g;  w <- w - lr (nesterov ? g + mu b : b)
 #pragma once
 
-#include <hone/core/philox.hpp>
+#include <hone/cpu/isa_dispatch.hpp>
 #include <hone/cpu/partition.hpp>
+#include <hone/cpu/philox_words.hpp>
+#include <hone/cpu/vector_math.hpp>
 #include <hone/tensor/kernel.hpp>
 #include <hone/tensor/optimizer_scalars.hpp>
 
@@ -23,44 +25,166 @@ struct SgdStep;
 
 /// `value` rounded to one of the two nearest bf16, up with the probability of its distance from below: unbiased, so
 /// that updates smaller than half a step are not lost. `word` is uniform; infinities and NaN stay.
-constexpr bf16 round_stochastically(float value, std::uint32_t word) {
-  const auto raw = std::bit_cast<std::uint32_t>(value);
-  if ((raw & 0x7f800000u) == 0x7f800000u) return bf16(value);
-  return bf16::from_bits(static_cast<std::uint16_t>((raw + (word >> 16)) >> 16));
+HONE_ALWAYS_INLINE bf16 round_stochastically(float value, std::uint32_t word) {
+  const std::uint32_t raw = std::bit_cast<std::uint32_t>(value);
+  const std::uint32_t up = (raw & 0x7f800000u) == 0x7f800000u ? 0u : word >> 16;
+  const std::uint32_t quiet_nan = (raw & 0x7fffffffu) > 0x7f800000u ? 0x40u : 0u;
+  return bf16::from_bits(static_cast<std::uint16_t>((raw + up) >> 16 | quiet_nan));
 }
 
 namespace cpu {
 
 inline constexpr std::int64_t optimizer_grain = 16384;  // elements a task takes
+inline constexpr std::int64_t optimizer_chunk = 256;    // elements computed before their parameters are rounded
 
-/// Where a parameter's value is read and how it is written back: the master copy rules when there is one.
+/// sqrt(x) for x >= 0 within 2 units in the last place, in a form that vectorises (std::sqrt may set errno): three
+/// Newton steps on 1/sqrt(x) from half the exponent, and one on the root. Subnormal x: only roughly.
+HONE_ALWAYS_INLINE float vector_sqrt(float x) {
+  float r = std::bit_cast<float>(0x5f375a00u - (std::bit_cast<std::uint32_t>(x) >> 1));
+  const float half = 0.5f * x;
+  for (int step = 0; step < 3; ++step) r = r * (1.5f - half * r * r);
+  const float root = x * r;
+  return root + 0.5f * r * (x - root * root);
+}
+HONE_ALWAYS_INLINE double vector_sqrt(double x) { return std::sqrt(x); }
+
+/// Where a parameter is read and how it is written back: the master copy rules when there is one.
 template <class T>
 struct ParameterAccess {
-  using S = Accumulator<T>;
   T* parameter;
-  float* master;  // null: none
-  bool stochastic;
+  float* master;    // null: none
+  bool stochastic;  // bf16 without a master copy only
   std::uint64_t seed, offset;
-
-  S read(std::int64_t i) const { return master != nullptr ? static_cast<S>(master[i]) : static_cast<S>(parameter[i]); }
-  void write(std::int64_t i, S value) const {
-    if (master != nullptr) master[i] = static_cast<float>(value);
-    if constexpr (std::is_same_v<T, bf16>) {
-      if (stochastic) {
-        parameter[i] = round_stochastically(value, philox_word(seed, offset, static_cast<std::uint64_t>(i)));
-        return;
-      }
-    }
-    parameter[i] = static_cast<T>(value);
-  }
 };
 
 template <class T, class Scalars>
 ParameterAccess<T> access(const Scalars& scalars, const View<T, 1>& parameter, const View<float, 1>& master) {
   float* wide = wanted(master) ? packed_data("optimizer master", master) : nullptr;
-  return {packed_data("optimizer parameter", parameter), wide, scalars.stochastic_rounding && wide == nullptr,
-          scalars.seed, scalars.offset};
+  const bool stochastic = scalars.stochastic_rounding && wide == nullptr && std::is_same_v<T, bf16>;
+  return {packed_data("optimizer parameter", parameter), wide, stochastic, scalars.seed, scalars.offset};
 }
+
+/// values[i] = parameter at + i, i < count.
+template <class T, class S>
+HONE_ALWAYS_INLINE void read_parameters(const ParameterAccess<T>& from, std::int64_t at, std::int64_t count,
+                                        S* HONE_RESTRICT values) {
+  const T* parameter = from.parameter + at;
+  const float* master = from.master + (from.master != nullptr ? at : 0);
+  if (from.master != nullptr)
+    for (std::int64_t i = 0; i < count; ++i) values[i] = static_cast<S>(master[i]);
+  else
+    for (std::int64_t i = 0; i < count; ++i) values[i] = widen(parameter[i]);
+}
+
+/// The way back; `at` is a multiple of philox_chunk.
+template <class T, class S>
+HONE_ALWAYS_INLINE void write_parameters(const ParameterAccess<T>& to, std::int64_t at, std::int64_t count,
+                                         const S* HONE_RESTRICT values) {
+  T* HONE_RESTRICT parameter = to.parameter + at;
+  if (to.master != nullptr)
+    for (std::int64_t i = 0; i < count; ++i) to.master[at + i] = static_cast<float>(values[i]);
+  if constexpr (std::is_same_v<T, bf16>) {
+    if (to.stochastic) {
+      std::uint32_t words[philox_chunk];
+      for (std::int64_t begin = 0; begin < count; begin += philox_chunk) {
+        philox_words(to.seed, to.offset, static_cast<std::uint64_t>(at + begin) / 4, words);
+        const std::int64_t here = count - begin < philox_chunk ? count - begin : philox_chunk;
+        for (std::int64_t i = 0; i < here; ++i)
+          parameter[begin + i] = round_stochastically(values[begin + i], words[i]);
+      }
+      return;
+    }
+  }
+  for (std::int64_t i = 0; i < count; ++i) parameter[i] = round_to<T>(values[i]);
+}
+
+/// AdamW's constants for one step, in the type of the moments.
+template <class S>
+struct AdamWConstants {
+  S decay, step_size, root, epsilon, beta2, rest1, rest2, gradient_scale;
+  explicit AdamWConstants(const AdamWScalars& s) {
+    const auto t = static_cast<double>(s.step);
+    decay = static_cast<S>(1 - s.learning_rate * s.weight_decay);
+    step_size = static_cast<S>(s.learning_rate / (1 - std::pow(s.beta1, t)));
+    root = static_cast<S>(1 / std::sqrt(1 - std::pow(s.beta2, t)));
+    epsilon = static_cast<S>(s.epsilon);
+    beta2 = static_cast<S>(s.beta2);
+    rest1 = static_cast<S>(1 - s.beta1);
+    rest2 = static_cast<S>(1 - s.beta2);
+    gradient_scale = static_cast<S>(s.gradient_scale);
+  }
+};
+
+template <class T, class G>
+struct AdamWRange {
+  using S = Accumulator<T>;
+  HONE_ALWAYS_INLINE static void run(ParameterAccess<T> target, AdamWConstants<S> c, const G* gradient, S* moment1,
+                                     S* moment2, std::int64_t first, std::int64_t last) {
+    S values[optimizer_chunk];
+    for (std::int64_t at = first; at < last; at += optimizer_chunk) {
+      const std::int64_t count = last - at < optimizer_chunk ? last - at : optimizer_chunk;
+      const G* HONE_RESTRICT g = gradient + at;
+      S* HONE_RESTRICT m = moment1 + at;
+      S* HONE_RESTRICT v = moment2 + at;
+      read_parameters(target, at, count, values);
+      for (std::int64_t i = 0; i < count; ++i) {
+        const S gi = static_cast<S>(widen(g[i])) * c.gradient_scale;
+        const S mi = m[i] + c.rest1 * (gi - m[i]), vi = v[i] * c.beta2 + c.rest2 * gi * gi;
+        m[i] = mi;
+        v[i] = vi;
+        values[i] = values[i] * c.decay - c.step_size * (mi / (vector_sqrt(vi) * c.root + c.epsilon));
+      }
+      write_parameters(target, at, count, values);
+    }
+  }
+};
+
+template <class S>
+struct SgdConstants {
+  S rate, momentum, decay, gradient_scale;
+  bool nesterov;
+};
+
+template <class T, class G>
+struct SgdRange {
+  using S = Accumulator<T>;
+  HONE_ALWAYS_INLINE static void run(ParameterAccess<T> target, SgdConstants<S> c, const G* gradient, S* momentum,
+                                     std::int64_t first, std::int64_t last) {
+    S values[optimizer_chunk], direction[optimizer_chunk];
+    for (std::int64_t at = first; at < last; at += optimizer_chunk) {
+      const std::int64_t count = last - at < optimizer_chunk ? last - at : optimizer_chunk;
+      const G* HONE_RESTRICT g = gradient + at;
+      read_parameters(target, at, count, values);
+      for (std::int64_t i = 0; i < count; ++i)
+        direction[i] = static_cast<S>(widen(g[i])) * c.gradient_scale + c.decay * values[i];
+      if (momentum != nullptr) {
+        S* HONE_RESTRICT buffer = momentum + at;
+        for (std::int64_t i = 0; i < count; ++i) {
+          buffer[i] = c.momentum * buffer[i] + direction[i];
+          direction[i] = c.nesterov ? direction[i] + c.momentum * buffer[i] : buffer[i];
+        }
+      }
+      for (std::int64_t i = 0; i < count; ++i) values[i] -= c.rate * direction[i];
+      write_parameters(target, at, count, values);
+    }
+  }
+};
+
+template <class G>
+struct SquareTerm {
+  const G* x;
+  HONE_ALWAYS_INLINE double operator()(std::int64_t i) const {
+    const auto value = static_cast<double>(widen(x[i]));
+    return value * value;
+  }
+};
+
+template <class G>
+struct SumOfSquaresBlock {
+  HONE_ALWAYS_INLINE static void run(const G* x, std::int64_t count, double* sum) {
+    *sum = lane_sum<double>(count, SquareTerm<G>{x});
+  }
+};
 
 }  // namespace cpu
 
@@ -69,12 +193,8 @@ template <class G>
 void run(Tag<kernel::SumOfSquares>, Cpu& device, View<const G, 1> x, View<double, 1> partials) {
   const G* data = cpu::packed_data("sum_of_squares", x);
   cpu::for_ranges(device, x.extent(0), sum_of_squares_block, [&](std::int64_t first, std::int64_t last) {
-    double sum = 0;
-    for (std::int64_t i = first; i < last; ++i) {
-      const auto value = static_cast<double>(static_cast<Accumulator<G>>(data[i]));
-      sum += value * value;
-    }
-    partials(first / sum_of_squares_block) = sum;
+    dispatch<cpu::SumOfSquaresBlock<G>>(device.target().isa, data + first, last - first,
+                                        &partials(first / sum_of_squares_block));
   });
 }
 
@@ -84,47 +204,28 @@ void run(Tag<kernel::AdamWStep>, Cpu& device, const AdamWScalars& scalars, View<
          View<const G, 1> gradient, View<Accumulator<T>, 1> m, View<Accumulator<T>, 1> v) {
   using S = Accumulator<T>;
   const auto target = cpu::access(scalars, parameter, master);
+  const cpu::AdamWConstants<S> constants(scalars);
   const G* g = cpu::packed_data("adamw gradient", gradient);
-  S* first_moment = cpu::packed_data("adamw m", m);
-  S* second_moment = cpu::packed_data("adamw v", v);
-  const double correction1 = 1 - std::pow(scalars.beta1, static_cast<double>(scalars.step));
-  const double correction2 = 1 - std::pow(scalars.beta2, static_cast<double>(scalars.step));
-  const S decay = static_cast<S>(1 - scalars.learning_rate * scalars.weight_decay);
-  const S step_size = static_cast<S>(scalars.learning_rate / correction1);
-  const S root = static_cast<S>(std::sqrt(correction2)), epsilon = static_cast<S>(scalars.epsilon);
-  const S beta2 = static_cast<S>(scalars.beta2), scale = static_cast<S>(scalars.gradient_scale);
-  const S rest1 = static_cast<S>(1 - scalars.beta1), rest2 = static_cast<S>(1 - scalars.beta2);
+  S* moment1 = cpu::packed_data("adamw m", m);
+  S* moment2 = cpu::packed_data("adamw v", v);
   cpu::for_ranges(device, parameter.extent(0), cpu::optimizer_grain, [&](std::int64_t first, std::int64_t last) {
-    for (std::int64_t i = first; i < last; ++i) {
-      const S gi = static_cast<S>(g[i]) * scale;
-      first_moment[i] += rest1 * (gi - first_moment[i]);
-      second_moment[i] = second_moment[i] * beta2 + rest2 * gi * gi;
-      const S denominator = std::sqrt(second_moment[i]) / root + epsilon;
-      target.write(i, target.read(i) * decay - step_size * (first_moment[i] / denominator));
-    }
+    dispatch<cpu::AdamWRange<T, G>>(device.target().isa, target, constants, g, moment1, moment2, first, last);
   });
 }
 
-/// One SGD step; `momentum` holds the buffer when scalars.momentum is not 0.
+/// One SGD step; `momentum` holds the buffer when scalars.momentum is not 0, and is absent otherwise.
 template <class T, class G>
 void run(Tag<kernel::SgdStep>, Cpu& device, const SgdScalars& scalars, View<T, 1> parameter, View<float, 1> master,
          View<const G, 1> gradient, View<Accumulator<T>, 1> momentum) {
   using S = Accumulator<T>;
   const auto target = cpu::access(scalars, parameter, master);
+  const cpu::SgdConstants<S> constants{static_cast<S>(scalars.learning_rate), static_cast<S>(scalars.momentum),
+                                       static_cast<S>(scalars.weight_decay), static_cast<S>(scalars.gradient_scale),
+                                       scalars.nesterov};
   const G* g = cpu::packed_data("sgd gradient", gradient);
   S* buffer = cpu::wanted(momentum) ? cpu::packed_data("sgd momentum", momentum) : nullptr;
-  const S rate = static_cast<S>(scalars.learning_rate), mu = static_cast<S>(scalars.momentum);
-  const S decay = static_cast<S>(scalars.weight_decay), scale = static_cast<S>(scalars.gradient_scale);
   cpu::for_ranges(device, parameter.extent(0), cpu::optimizer_grain, [&](std::int64_t first, std::int64_t last) {
-    for (std::int64_t i = first; i < last; ++i) {
-      const S value = target.read(i);
-      S direction = static_cast<S>(g[i]) * scale + decay * value;
-      if (buffer != nullptr) {
-        buffer[i] = mu * buffer[i] + direction;
-        direction = scalars.nesterov ? direction + mu * buffer[i] : buffer[i];
-      }
-      target.write(i, value - rate * direction);
-    }
+    dispatch<cpu::SgdRange<T, G>>(device.target().isa, target, constants, g, buffer, first, last);
   });
 }
 

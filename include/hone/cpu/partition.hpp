@@ -16,7 +16,7 @@ namespace hone::cpu {
 
 /// A view nobody wants computed has no rows.
 template <class T, int Rank>
-bool wanted(const View<T, Rank>& view) {
+HONE_ALWAYS_INLINE bool wanted(const View<T, Rank>& view) {
   return view.extent(0) > 0;
 }
 

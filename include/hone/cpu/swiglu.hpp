@@ -3,10 +3,10 @@
 //   dg = dy * u * s * (1 + g (1 - s)),  du = dy * g * s
 #pragma once
 
+#include <hone/cpu/isa_dispatch.hpp>
 #include <hone/cpu/partition.hpp>
+#include <hone/cpu/vector_math.hpp>
 #include <hone/tensor/kernel.hpp>
-
-#include <cmath>
 
 namespace hone {
 
@@ -17,34 +17,54 @@ struct SwigluBackward;
 
 namespace cpu {
 
-template <class T, class S>
-void swiglu_row(const T* gate, const T* up, std::int64_t cols, T* y) {
-  for (std::int64_t col = 0; col < cols; ++col) {
-    const S g = static_cast<S>(gate[col]), u = static_cast<S>(up[col]);
-    y[col] = static_cast<T>(g / (S{1} + std::exp(-g)) * u);
+/// Rows [first, last) of the forward pass.
+template <class T>
+struct SwigluRows {
+  HONE_ALWAYS_INLINE static void run(View<const T, 2> gate_up, View<T, 2> y, std::int64_t first, std::int64_t last) {
+    using S = Accumulator<T>;
+    const std::int64_t cols = y.extent(1);
+    for (std::int64_t row = first; row < last; ++row) {
+      const T* HONE_RESTRICT gate = gate_up.row(row);
+      const T* HONE_RESTRICT up = gate + cols;
+      T* HONE_RESTRICT out = y.row(row);
+      for (std::int64_t col = 0; col < cols; ++col) {
+        const S g = widen(gate[col]);
+        out[col] = round_to<T>(g / (S{1} + vector_exp(-g)) * widen(up[col]));
+      }
+    }
   }
-}
+};
 
-template <class T, class S>
-void swiglu_backward_row(const T* dy, const T* gate, const T* up, std::int64_t cols, T* dgate, T* dup,
-                         bool accumulate) {
-  for (std::int64_t col = 0; col < cols; ++col) {
-    const S d = static_cast<S>(dy[col]), g = static_cast<S>(gate[col]), u = static_cast<S>(up[col]);
-    const S s = S{1} / (S{1} + std::exp(-g));
-    const S dg = d * u * s * (S{1} + g * (S{1} - s)), du = d * g * s;
-    dgate[col] = static_cast<T>((accumulate ? static_cast<S>(dgate[col]) : S{0}) + dg);
-    dup[col] = static_cast<T>((accumulate ? static_cast<S>(dup[col]) : S{0}) + du);
+template <class T, bool Accumulate>
+struct SwigluBackwardRows {
+  HONE_ALWAYS_INLINE static void run(View<const T, 2> dy, View<const T, 2> gate_up, View<T, 2> dgate_up,
+                                     std::int64_t first, std::int64_t last) {
+    using S = Accumulator<T>;
+    const std::int64_t cols = dy.extent(1);
+    for (std::int64_t row = first; row < last; ++row) {
+      const T* HONE_RESTRICT from = dy.row(row);
+      const T* HONE_RESTRICT gate = gate_up.row(row);
+      const T* HONE_RESTRICT up = gate + cols;
+      T* HONE_RESTRICT dgate = dgate_up.row(row);
+      T* HONE_RESTRICT dup = dgate + cols;
+      for (std::int64_t col = 0; col < cols; ++col) {
+        const S d = widen(from[col]), g = widen(gate[col]);
+        const S s = S{1} / (S{1} + vector_exp(-g));
+        const S dg = d * widen(up[col]) * s * (S{1} + g * (S{1} - s)), du = d * g * s;
+        dgate[col] = round_to<T>(Accumulate ? widen(dgate[col]) + dg : dg);
+        dup[col] = round_to<T>(Accumulate ? widen(dup[col]) + du : du);
+      }
+    }
   }
-}
+};
 
 }  // namespace cpu
 
 /// y (N, F) = silu(gate) * up, with gate = gate_up[:, :F] and up = gate_up[:, F:].
 template <class T>
 void run(Tag<kernel::SwigluForward>, Cpu& device, In<T, 2> gate_up, View<T, 2> y) {
-  const std::int64_t cols = y.extent(1);
-  cpu::for_rows(device, y.rows(), cols, [&](std::int64_t row) {
-    cpu::swiglu_row<T, Accumulator<T>>(gate_up.row(row), gate_up.row(row) + cols, cols, y.row(row));
+  cpu::for_ranges(device, y.rows(), cpu::rows_per_task(y.extent(1)), [&](std::int64_t first, std::int64_t last) {
+    dispatch<cpu::SwigluRows<T>>(device.target().isa, gate_up, y, first, last);
   });
 }
 
@@ -52,11 +72,12 @@ void run(Tag<kernel::SwigluForward>, Cpu& device, In<T, 2> gate_up, View<T, 2> y
 template <class T>
 void run(Tag<kernel::SwigluBackward>, Cpu& device, In<T, 2> dy, In<T, 2> gate_up, View<T, 2> dgate_up,
          bool accumulate) {
-  const std::int64_t cols = dy.extent(1);
-  cpu::for_rows(device, dgate_up.rows(), cols, [&](std::int64_t row) {
-    const T* gate = gate_up.row(row);
-    T* out = dgate_up.row(row);
-    cpu::swiglu_backward_row<T, Accumulator<T>>(dy.row(row), gate, gate + cols, cols, out, out + cols, accumulate);
+  const Isa isa = device.target().isa;
+  cpu::for_ranges(device, dy.rows(), cpu::rows_per_task(dy.extent(1)), [&](std::int64_t first, std::int64_t last) {
+    if (accumulate)
+      dispatch<cpu::SwigluBackwardRows<T, true>>(isa, dy, gate_up, dgate_up, first, last);
+    else
+      dispatch<cpu::SwigluBackwardRows<T, false>>(isa, dy, gate_up, dgate_up, first, last);
   });
 }
 
