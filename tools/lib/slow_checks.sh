@@ -206,7 +206,7 @@ slow_nvcc() {
 
 # Tensors on another processor: cross-compiled and run under qemu. Third-party headers are copied to a folder of their
 # own, because the host's /usr/include does not fit the other machine.
-AARCH64_FOLDERS=(core memory tensor)
+AARCH64_FOLDERS=(core memory tensor autograd optim)
 slow_aarch64() {
   local cross=aarch64-linux-gnu-g++ folder part
   command -v $cross >/dev/null || skip "$cross is not installed"
@@ -223,6 +223,9 @@ slow_aarch64() {
     -isystem "$folder/include" -DHONE_SOURCE_DIR="\"$HONE_ROOT\"" -c
   $cross -static ./*.o -o tensor_tests -lpthread
   "$HONE_ROOT/tools/lib/run_tests.py" --program "qemu-aarch64 ./tensor_tests" --jobs "$HONE_JOBS" -tse="slow*"
+  $cross "${STD[@]}" -O1 "${WARNINGS[@]}" -I"$HONE_ROOT/include" -isystem "$folder/include" -static \
+    "$HONE_ROOT/examples/drop_in/main.cpp" -o drop_in -lpthread
+  qemu-aarch64 ./drop_in
 }
 
 # clang 14 builds the unit tests with AddressSanitizer and UndefinedBehaviorSanitizer: one build shows that the second

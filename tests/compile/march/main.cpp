@@ -1,5 +1,5 @@
-// Runs the same work from both objects on every path of this machine. The output must not depend on who was compiled how
-// or linked first.
+// Runs the same work from both objects on every path of this machine. The output must not depend on who was compiled
+// how or linked first.
 #include <hone/core/isa.hpp>
 
 #include <cinttypes>
