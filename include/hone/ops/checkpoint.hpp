@@ -35,14 +35,15 @@ struct CheckpointSaved {
 }  // namespace detail
 
 /// fn(x...), recomputed in backward. `fn` takes the tensors, gives one tensor, and must compute the same again; it may
-/// use parameters of its own, which get their gradients whether or not x... have any.
+/// use parameters of its own, which get their gradients whether or not x... have any. It is kept until backward, so what
+/// it refers to must live as long.
 template <class F, class... Inputs>
 auto checkpoint(F fn, const Inputs&... x) {
   using Output = std::remove_cvref_t<decltype(fn(x...))>;
   if (!grad_enabled()) return Output(fn(x...));
   const Generator generator = default_generator();
   Output y = [&] {
-    no_grad guard;
+    PauseRecording pause;
     return fn(x...);
   }();
   record(detail::CheckpointSaved<F, Inputs...>{std::move(fn), {x...}, generator}, y);
