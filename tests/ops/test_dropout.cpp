@@ -38,5 +38,9 @@ TEST_CASE("dropout keeps its share, keeps the mean, and draws anew each time") {
   CHECK(sum(hone::to<float>(y != z)).item() > 1000);
   CHECK(dropout(x, 0).same_storage(x));
   CHECK(max(dropout(x, 1)).item() == 0.0f);
+  {
+    hone::no_grad evaluation;
+    CHECK(dropout(x, 0.5).same_storage(x));
+  }
   CHECK_THROWS_WITH(dropout(x, 1.5), "[dropout] p is 1.5, wanted a probability");
 }

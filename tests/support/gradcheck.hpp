@@ -130,7 +130,7 @@ class Gradcheck {
   static Verdict prefixed(const std::string& where, const Verdict& verdict) { return {false, where + verdict.text}; }
 
   std::vector<T64> forward() {
-    no_grad guard;
+    PauseRecording pause;  // not no_grad: dropout stays active
     return call_(inputs_);
   }
 

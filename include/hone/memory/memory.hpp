@@ -146,7 +146,8 @@ class Memory {
   void place(Block& block, Category category, std::string_view name) {
     if (replay_ != nullptr && is_temporary(category)) return replay(block, name);
     for (Slab& slab : slabs_[index_of(category)]) {
-      if (slab.used + block.bytes > slab.bytes) continue;
+      // A block without bytes has no place that would tell which slab it came from.
+      if (block.bytes == 0 || slab.used + block.bytes > slab.bytes) continue;
       block.data = slab.data + slab.used;
       block.in_slab = true;
       slab.used += block.bytes;

@@ -36,11 +36,12 @@ struct DropoutSaved {
 
 }  // namespace detail
 
-/// x with a share p of its elements, chosen by `generator`, set to 0 and the others scaled by 1 / (1 - p).
+/// x with a share p of its elements, chosen by `generator`, set to 0 and the others scaled by 1 / (1 - p). In evaluation
+/// (under no_grad) it is x itself.
 template <class T, Device D>
 Tensor<T, D> dropout(const Tensor<T, D>& x, double p, Generator& generator = default_generator()) {
   check(p >= 0 && p <= 1, "[dropout] p is {}, wanted a probability", p);
-  if (p == 0) return x;
+  if (p == 0 || !training()) return x;
   const RandomDraw draw = generator.next(x.elements());
   auto y = Tensor<T, D>::empty(x.device(), x.shape(), {Category::activations, "dropout"});
   run_kernel<kernel::Dropout>(x.device(), detail::as_matrix(x), p, draw.seed, draw.offset, detail::as_matrix(y), false);
