@@ -68,7 +68,7 @@ TEST_CASE("adapter_files: a plain LoRA is written with keys every PEFT knows") {
                                             "lora_alpha",     "lora_dropout",      "bias",
                                             "fan_in_fan_out", "init_lora_weights", "target_modules",
                                             "modules_to_save"};
-  for (const auto& [key, value] : json.items()) CHECK_MESSAGE(first_release.contains(key), key);
+  for (const auto& item : json.items()) CHECK_MESSAGE(first_release.contains(item.key()), item.key());
   CHECK(json.size() == first_release.size());
   CHECK(json["lora_alpha"].is_number_integer());
   CHECK(hone::read_adapter_config(folder.path()).lora_alpha == 16.0);

@@ -63,6 +63,21 @@ TEST_CASE("atomic_folder: without commit the old folder stands alone") {
   CHECK(entries_in(root.path()) == 1);
 }
 
+TEST_CASE("atomic_folder: replacing by two renames, where names cannot be swapped, undoes a failure") {
+  const hone::test::TemporaryFolder root;
+  for (const auto* name : {"last", "new"}) {
+    std::filesystem::create_directory(root / name);
+    put(root / name / "a", name);
+  }
+  hone::detail::replace_by_renames(root / "new", root / "last", root / "last.old-1");
+  CHECK(get(root / "last/a") == "new");
+  CHECK(get(root / "last.old-1/a") == "last");
+  CHECK(
+      contains(message_of([&] { hone::detail::replace_by_renames(root / "none", root / "last", root / "last.old-2"); }),
+               "cannot take the place of"));
+  CHECK(get(root / "last/a") == "new");
+}
+
 TEST_CASE("atomic_folder: what a killed process left is settled") {
   const hone::test::TemporaryFolder root;
   const auto target = root / "last";

@@ -65,6 +65,19 @@ inline bool exchange_names(const std::filesystem::path& a, const std::filesystem
 #endif
 }
 
+/// The same in two steps, for other file systems: `target` becomes `old`, `fresh` becomes `target`. When the second
+/// step fails, the first is undone; when the machine stops between them, settle_folder undoes it.
+inline void replace_by_renames(const std::filesystem::path& fresh, const std::filesystem::path& target,
+                               const std::filesystem::path& old) {
+  rename_path(target, old);
+  try {
+    rename_path(fresh, target);
+  } catch (...) {
+    std::rename(old.c_str(), target.c_str());  // the failure that is reported is the one caught here
+    throw;
+  }
+}
+
 }  // namespace detail
 
 /// A folder under construction: files go to path(), and commit() puts it in place of `target`, old content and all.
@@ -115,13 +128,7 @@ class AtomicFolder {
   std::filesystem::path replace_target() {
     if (detail::exchange_names(temporary_, target_)) return temporary_;
     const auto old = detail::sibling(target_, fmt::format(".old-{}", ::getpid()));
-    detail::rename_path(target_, old);
-    try {
-      detail::rename_path(temporary_, target_);
-    } catch (...) {
-      std::rename(old.c_str(), target_.c_str());  // the failure that is reported is the one caught here
-      throw;
-    }
+    detail::replace_by_renames(temporary_, target_, old);
     return old;
   }
 
