@@ -25,11 +25,12 @@ inline namespace HONE_TARGET {
 
 /// The tile a block makes and how its warps share it: 2 x 2 warps, each 32 x 32 of c in fragments of 16 x 8.
 struct MatMulTile {
-  static constexpr int m = 64, n = 64, k = 32;
+  static constexpr int m = 64, n = 64, k = 64;
   static constexpr int warps_m = 2, warps_n = 2;
   static constexpr int threads = warps_m * warps_n * 32;
   static constexpr int fragments_m = m / warps_m / 16, fragments_n = n / warps_n / 8;
-  static constexpr int padding = 8;  // elements after each row: eight rows of ldmatrix then fall on different banks
+  static constexpr int padding =
+      8;  // elements after each row of 64: eight rows of ldmatrix then lie on different banks
 };
 
 /// One factor as it lies in memory: `rows` x `cols` with rows `stride` apart. `vectors`: rows may be read 16 bytes at a

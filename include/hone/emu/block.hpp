@@ -119,10 +119,10 @@ class Block {
   /// Lets the other threads go on.
   void yield() { park(running(), State::runnable); }
 
-  /// Called at every atomic: a thread that does thousands of them without ever waiting may be spinning on a lock that
-  /// another thread holds. It steps aside; when stepping aside brings nobody forward, it is a livelock.
+  /// Called at every atomic: a thread that does many of them without ever waiting may be spinning on a lock that another
+  /// thread holds. It steps aside; when stepping aside brings nobody forward for long, it is a livelock.
   void spin_check(const char* name, const Where& where) {
-    constexpr std::int64_t patience = 4096, rounds = 64;
+    constexpr std::int64_t patience = 64, rounds = 1024;
     Thread& self = running();
     if (++self.atomics_in_a_row % patience != 0) return;
     if (++spins_ > rounds * static_cast<std::int64_t>(threads_.size()))
