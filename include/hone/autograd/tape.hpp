@@ -13,13 +13,17 @@
 namespace hone {
 
 /// The calling thread's list of recorded ops. backward walks it from the end, so ops are differentiated in the reverse
-/// of the order they ran in, and what a node saved is freed as the walk passes it.
+/// of the order they ran in, and what a node saved is freed as the walk passes it. A section of it can stand for a tape
+/// of its own (NestedTape), so that recomputing needs no list of its own either.
 class Tape {
  public:
   Tape() = default;
   Tape(const Tape&) = delete;
   Tape& operator=(const Tape&) = delete;
-  ~Tape() { clear(); }
+  ~Tape() {
+    begin_ = 0;
+    clear();
+  }
 
   /// Adds a node. `saved.backward(gradients...)` will be called with one tensor per output, undefined where no gradient
   /// has reached that output; it is not called at all when none has reached any.
@@ -31,12 +35,12 @@ class Tape {
     nodes_.push_back({&Entry::backward, &Entry::destroy, entry});
   }
 
-  std::size_t size() const { return nodes_.size(); }
+  std::size_t size() const { return nodes_.size() - begin_; }
 
   /// Runs every node, last first, and leaves the tape empty, also when one throws.
   void run_backward() {
     try {
-      while (!nodes_.empty()) {
+      while (size() != 0) {
         const Node node = nodes_.back();
         nodes_.pop_back();
         const std::unique_ptr<void, void (*)(void*)> owner(node.entry, node.destroy);
@@ -49,11 +53,18 @@ class Tape {
   }
 
   void clear() noexcept {
-    while (!nodes_.empty()) {
+    while (size() != 0) {
       const Node node = nodes_.back();
       nodes_.pop_back();
       node.destroy(node.entry);
     }
+  }
+
+  /// What is recorded from here on is the tape, until close_section() is given the value returned here.
+  std::size_t open_section() { return std::exchange(begin_, nodes_.size()); }
+  void close_section(std::size_t outer) noexcept {
+    clear();
+    begin_ = outer;
   }
 
  private:
@@ -84,12 +95,12 @@ class Tape {
   };
 
   std::vector<Node> nodes_;
+  std::size_t begin_ = 0;  // of the section that is open
 };
 
 namespace detail {
 struct AutogradState {
-  Tape own;
-  Tape* tape = &own;
+  Tape tape;
   bool enabled = true;
   bool training = true;
 };
@@ -100,7 +111,7 @@ inline AutogradState& autograd_state() {
 }  // namespace detail
 
 /// The tape that ops of this thread record on.
-inline Tape& current_tape() { return *detail::autograd_state().tape; }
+inline Tape& current_tape() { return detail::autograd_state().tape; }
 
 /// Whether ops of this thread are recorded.
 inline bool grad_enabled() { return detail::autograd_state().enabled; }
@@ -138,19 +149,17 @@ class [[nodiscard]] no_grad {
 class [[nodiscard]] NestedTape {
  public:
   NestedTape()
-      : tape_before_(std::exchange(detail::autograd_state().tape, &tape_)),
-        enabled_before_(std::exchange(detail::autograd_state().enabled, true)) {}
+      : outer_(current_tape().open_section()), enabled_before_(std::exchange(detail::autograd_state().enabled, true)) {}
   ~NestedTape() {
-    detail::autograd_state().tape = tape_before_;
+    current_tape().close_section(outer_);
     detail::autograd_state().enabled = enabled_before_;
   }
   NestedTape(const NestedTape&) = delete;
   NestedTape& operator=(const NestedTape&) = delete;
-  Tape& tape() { return tape_; }
+  Tape& tape() { return current_tape(); }
 
  private:
-  Tape tape_;
-  Tape* tape_before_;
+  std::size_t outer_;
   bool enabled_before_;
 };
 
