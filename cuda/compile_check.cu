@@ -5,6 +5,7 @@
 #include <hone/kernels/fill_copy.cuh>
 #include <hone/kernels/matmul.cuh>
 #include <hone/kernels/rms_norm.cuh>
+#include <hone/kernels/sum.cuh>
 #include <hone/kernels/swiglu.cuh>
 
 namespace hone {
@@ -28,6 +29,17 @@ void instantiate_pairs(Cuda& device, View<std::int32_t, 1> ids, View<T, 2> x, Vi
   run(Tag<kernel::Copy>{}, device, View<const T, 2>(x), y, false);
 }
 
+/// Every pair of factors that holds an A, into either type.
+template <class A, class B>
+void instantiate_products(Cuda& device, View<A, 2> a, View<B, 2> b, View<std::byte, 1> workspace) {
+  const auto product = [&](auto left, auto right) {
+    run(Tag<kernel::MatMul>{}, device, MatMulOptions{}, left, right, a, workspace);
+    run(Tag<kernel::MatMul>{}, device, MatMulOptions{}, left, right, b, workspace);
+  };
+  product(View<const A, 2>(a), View<const A, 2>(a));
+  product(View<const A, 2>(a), View<const B, 2>(b));
+}
+
 void instantiate(Cuda& device, View<std::int32_t, 1> ids, View<float, 2> x, View<bf16, 2> y, View<float, 1> u,
                  View<bf16, 1> v, View<std::byte, 1> workspace) {
   instantiate_rows<float>(device, x, u, u, workspace);
@@ -37,8 +49,9 @@ void instantiate(Cuda& device, View<std::int32_t, 1> ids, View<float, 2> x, View
   instantiate_pairs<bf16, float>(device, ids, y, x);
   instantiate_pairs<bf16, bf16>(device, ids, y, y);
   run(Tag<kernel::CrossEntropy>{}, device, x, ids, u, true, 1.0);
-  run(Tag<kernel::MatMul>{}, device, MatMulOptions{}, View<const bf16, 2>(y), View<const bf16, 2>(y), x, workspace);
-  run(Tag<kernel::MatMul>{}, device, MatMulOptions{}, View<const bf16, 2>(y), View<const bf16, 2>(y), y, workspace);
+  instantiate_products<float>(device, x, y, workspace);
+  instantiate_products<bf16>(device, y, x, workspace);
+  run(Tag<kernel::SumInOrder>{}, device, View<const float, 1>(u), View<double, 1>{});
 }
 
 /// The table and the tag are used as a program would.

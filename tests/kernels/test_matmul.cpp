@@ -39,13 +39,12 @@ Tensor<std::byte, D> workspace(const D& device, const Sizes& s) {
   return Tensor<std::byte, D>::empty(device, {bytes});
 }
 
-template <class C, class D>
-void multiply(const D& device, const Sizes& s, const MatMulOptions& options, const Tensor<bf16, D>& a,
-              const Tensor<bf16, D>& b, const Tensor<C, D>& c) {
+template <class A, class B, class C, class D>
+void multiply(const D& device, const Sizes& s, const MatMulOptions& options, const Tensor<A, D>& a,
+              const Tensor<B, D>& b, const Tensor<C, D>& c) {
   const auto scratch = workspace(device, s);
-  run_kernel<kernel::MatMul>(device, options, View<const bf16, 2>(a.template view<2>()),
-                             View<const bf16, 2>(b.template view<2>()), c.template view<2>(),
-                             scratch.template view<1>());
+  run_kernel<kernel::MatMul>(device, options, View<const A, 2>(a.template view<2>()),
+                             View<const B, 2>(b.template view<2>()), c.template view<2>(), scratch.template view<1>());
 }
 
 /// A factor with whole-vector rows, or one whose rows and base are odd.
@@ -80,6 +79,32 @@ TEST_CASE_TEMPLATE("matmul of bf16: all transpositions, edges, aligned rows and 
           });
           CHECK(near<C>(got, want, problem));
         }
+      }
+    }
+  }
+}
+
+TEST_CASE_TEMPLATE("matmul of float and of mixed factors", P, On<Cpu, float>, On<Cpu, bf16>, On<Emu, float>,
+                   On<Emu, bf16>) {
+  using D = typename P::Device;
+  using B = typename P::Element;
+  const D device = poisoned_device<D>();
+  for (const Sizes& s : {Sizes{1, 1, 1}, Sizes{70, 66, 40}, Sizes{5, 130, 17}, Sizes{4, 4, 0}}) {
+    for (const bool transpose_a : {false, true}) {
+      for (const bool transpose_b : {false, true}) {
+        const MatMulOptions options{
+            .transpose_a = transpose_a, .transpose_b = transpose_b, .alpha = 0.5, .accumulate = true};
+        const auto a = random_tensor<float, D>(transpose_a ? Shape{s.k, s.m} : Shape{s.m, s.k}, 1, -1, 1, device);
+        const auto b = random_tensor<B, D>(transpose_b ? Shape{s.n, s.k} : Shape{s.k, s.n}, 2, -1, 1, device);
+        auto want = product(s, options, doubles(a), doubles(b));
+        for (double& value : want) value += 1;
+        const auto got = in_every_order<D>([&] {
+          const auto c =
+              Tensor<float, D>::from(device, {s.m, s.n}, std::vector<float>(static_cast<std::size_t>(s.m * s.n), 1.0f));
+          multiply(device, s, options, a, b, c);
+          return joined(c);
+        });
+        CHECK(near<B>(got, want, "c"));  // fp32 throughout, or one factor rounded to bf16
       }
     }
   }

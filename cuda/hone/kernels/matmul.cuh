@@ -1,10 +1,11 @@
-// MatMul on tensor cores: c = alpha op(a) op(b) (+ c), bf16 factors, fp32 sums, by mma.sync m16n8k16.
+// MatMul: c = alpha op(a) op(b) (+ c), on tensor cores with bf16 factors and fp32 sums, by mma.sync m16n8k16.
 // A block of four warps makes a tile of c. Its factors come tile by tile along k into shared memory, two buffers in
 // turn: while the warps multiply one, cp.async fills the other. Warps read fragments with ldmatrix, which also
-// transposes, so that all four combinations of transposed factors are the same loop.
+// transposes, so that all four combinations of transposed factors are the same loop. A float factor beside a bf16 one
+// is rounded on the way in; two float factors are multiplied in fp32 (matmul_float.cuh).
 #pragma once
 
-#include <hone/device/launch.cuh>
+#include <hone/kernels/matmul_float.cuh>
 #include <hone/prim/async_copy.cuh>
 #include <hone/prim/mma.cuh>
 #include <hone/prim/vector.cuh>
@@ -12,6 +13,7 @@
 #include <hone/tensor/matmul_options.hpp>
 
 #include <cstddef>
+#include <type_traits>
 
 namespace hone {
 
@@ -35,15 +37,17 @@ struct MatMulTile {
 
 /// One factor as it lies in memory: `rows` x `cols` with rows `stride` apart. `vectors`: rows may be read 16 bytes at a
 /// time.
+template <class T>
 struct Factor {
-  const bf16* data;
+  const T* data;
   std::int64_t rows, cols, stride;
   bool vectors;
 };
 
-template <class C>
+template <class A, class B, class C>
 struct MatMulArgs {
-  Factor a, b;
+  Factor<A> a;
+  Factor<B> b;
   Rows<C> c;
   std::int64_t m, n, k;
   float alpha;
@@ -66,9 +70,9 @@ struct alignas(128) MatMulShared {
 };
 
 /// Starts filling `tile` with the part of `factor` at (row, col); what lies outside becomes zero. Rows that do not
-/// allow vectors are copied at once, element by element.
-template <class Tile>
-__device__ void fill_tile(Tile& tile, const Factor& factor, std::int64_t row, std::int64_t col) {
+/// allow vectors, and floats, are copied at once, element by element.
+template <class Tile, class T>
+__device__ void fill_tile(Tile& tile, const Factor<T>& factor, std::int64_t row, std::int64_t col) {
   constexpr int width = 8, per_row = Tile::cols / width;
   for (int item = thread_index(); item < Tile::rows * per_row; item += MatMulTile::threads) {
     const int r = item / per_row, c = item % per_row * width;
@@ -76,16 +80,18 @@ __device__ void fill_tile(Tile& tile, const Factor& factor, std::int64_t row, st
     const int wanted = inside < width ? static_cast<int>(inside) : width;
     bf16* to = tile.elements + r * Tile::stride + c;
     // With nothing to read the address still has to be a valid one.
-    const bf16* from = wanted > 0 ? factor.data + (row + r) * factor.stride + col + c : factor.data;
-    if (factor.vectors) {
-      async_copy16(to, from, wanted * static_cast<int>(sizeof(bf16)));
-    } else {
-      Vec<bf16, width> values{};
-      HONE_UNROLL
-      for (int i = 0; i < width; ++i)
-        if (i < wanted) values[i] = load(from + i);
-      store(to, values);
+    const T* from = wanted > 0 ? factor.data + (row + r) * factor.stride + col + c : factor.data;
+    if constexpr (std::is_same_v<T, bf16>) {
+      if (factor.vectors) {
+        async_copy16(to, from, wanted * static_cast<int>(sizeof(bf16)));
+        continue;
+      }
     }
+    Vec<bf16, width> values{};
+    HONE_UNROLL
+    for (int i = 0; i < width; ++i)
+      if (i < wanted) values[i] = from_float<bf16>(to_float(load(from + i)));
+    store(to, values);
   }
 }
 
@@ -134,8 +140,9 @@ __device__ void multiply_tiles(MatMulSums& sums, const TileA& a, const TileB& b,
 }
 
 /// Writes a warp's sums to c at (row, col).
-template <class C>
-__device__ void store_sums(const MatMulSums& sums, const MatMulArgs<C>& args, std::int64_t row, std::int64_t col) {
+template <class A, class B, class C>
+__device__ void store_sums(const MatMulSums& sums, const MatMulArgs<A, B, C>& args, std::int64_t row,
+                           std::int64_t col) {
   HONE_UNROLL
   for (int i = 0; i < MatMulTile::fragments_m; ++i) {
     HONE_UNROLL
@@ -153,8 +160,8 @@ __device__ void store_sums(const MatMulSums& sums, const MatMulArgs<C>& args, st
   }
 }
 
-template <class C, bool TransposeA, bool TransposeB>
-__global__ void __launch_bounds__(MatMulTile::threads) matmul_kernel(MatMulArgs<C> args) {
+template <class A, class B, class C, bool TransposeA, bool TransposeB>
+__global__ void __launch_bounds__(MatMulTile::threads) matmul_kernel(MatMulArgs<A, B, C> args) {
   using Tile = MatMulTile;
   auto& shared = shared_memory<MatMulShared<TransposeA, TransposeB>>();
   const std::int64_t m = std::int64_t{blockIdx.y} * Tile::m, n = std::int64_t{blockIdx.x} * Tile::n;
@@ -186,41 +193,65 @@ __global__ void __launch_bounds__(MatMulTile::threads) matmul_kernel(MatMulArgs<
 
 namespace detail {
 
-inline Factor factor_of(const View<const bf16, 2>& view) {
+template <class T>
+Factor<T> factor_of(const View<const T, 2>& view) {
   const bool aligned =
-      reinterpret_cast<std::uintptr_t>(view.data) % 16 == 0 && (view.rows() <= 1 || view.stride % 8 == 0);
+      reinterpret_cast<std::uintptr_t>(view.data) % 16 == 0 && (view.rows() <= 1 || view.stride % vector_width<T> == 0);
   return {view.data, view.rows(), view.extent(1), view.stride, aligned};
 }
 
-template <bool TransposeA, bool TransposeB, class C>
-void matmul(KernelDevice& device, const MatMulArgs<C>& args) {
+template <bool TransposeA, bool TransposeB, class A, class B, class C>
+void matmul(KernelDevice& device, const MatMulArgs<A, B, C>& args) {
   const gpu::LaunchShape shape{
       {grid_extent(ceil_div(args.n, MatMulTile::n)), grid_extent(ceil_div(args.m, MatMulTile::m)), 1},
       {MatMulTile::threads, 1, 1},
       sizeof(MatMulShared<TransposeA, TransposeB>)};
-  launch(device, "matmul", shape, &matmul_kernel<C, TransposeA, TransposeB>, args);
+  launch(device, "matmul", shape, &matmul_kernel<A, B, C, TransposeA, TransposeB>, args);
+}
+
+template <class A, class B, class C>
+void matmul(KernelDevice& device, bool transpose_a, bool transpose_b, const MatMulArgs<A, B, C>& args) {
+  if (transpose_a)
+    transpose_b ? matmul<true, true>(device, args) : matmul<true, false>(device, args);
+  else
+    transpose_b ? matmul<false, true>(device, args) : matmul<false, false>(device, args);
+}
+
+template <class C>
+void matmul(KernelDevice& device, bool transpose_a, bool transpose_b, const MatMulArgs<float, float, C>& args) {
+  using Tile = MatMulFloatTile;
+  const FloatFactor a{args.a.data, transpose_a ? 1 : args.a.stride, transpose_a ? args.a.stride : 1};
+  const FloatFactor b{args.b.data, transpose_b ? args.b.stride : 1, transpose_b ? 1 : args.b.stride};
+  const gpu::LaunchShape shape{
+      {grid_extent(ceil_div(args.n, Tile::size)), grid_extent(ceil_div(args.m, Tile::size)), 1},
+      {Tile::threads, 1, 1},
+      sizeof(MatMulFloatShared)};
+  launch(device, "matmul_float", shape, &matmul_float_kernel<C>,
+         MatMulFloatArgs<C>{a, b, args.c, args.m, args.n, args.k, args.alpha, args.accumulate});
 }
 
 }  // namespace detail
 
 /// c (m, n) = alpha op(a) op(b), added to c where options.accumulate; a is (m, k), or (k, m) transposed, b (k, n) or
-/// (n, k). bf16 factors with any row stride, c bf16 or float. Takes no workspace.
-template <class C>
-void run(Tag<kernel::MatMul>, KernelDevice& device, const MatMulOptions& options, View<const bf16, 2> a,
-         View<const bf16, 2> b, View<C, 2> c, View<std::byte, 1>) {
+/// (n, k). bf16 and float in any combination, any row stride. Takes no workspace.
+template <class A, class B, class C>
+void run(Tag<kernel::MatMul>, KernelDevice& device, const MatMulOptions& options, View<const A, 2> a,
+         View<const B, 2> b, View<C, 2> c, View<std::byte, 1>) {
   const std::int64_t m = c.rows(), n = c.extent(1), k = a.extent(options.transpose_a ? 0 : 1);
   check(a.extent(options.transpose_a ? 1 : 0) == m && b.extent(options.transpose_b ? 0 : 1) == n &&
             b.extent(options.transpose_b ? 1 : 0) == k,
         "[matmul] op(a) op(b) does not give c ({}, {}): a is ({}, {}){}, b is ({}, {}){}", m, n, a.rows(), a.extent(1),
         options.transpose_a ? " transposed" : "", b.rows(), b.extent(1), options.transpose_b ? " transposed" : "");
   if (m == 0 || n == 0 || (k == 0 && options.accumulate)) return;
-  const MatMulArgs<C> args{
-      detail::factor_of(a), detail::factor_of(b), rows_of(c), m, n, k, static_cast<float>(options.alpha),
-      options.accumulate};
-  if (options.transpose_a)
-    options.transpose_b ? detail::matmul<true, true>(device, args) : detail::matmul<true, false>(device, args);
-  else
-    options.transpose_b ? detail::matmul<false, true>(device, args) : detail::matmul<false, false>(device, args);
+  const MatMulArgs<A, B, C> args{.a = detail::factor_of(a),
+                                 .b = detail::factor_of(b),
+                                 .c = rows_of(c),
+                                 .m = m,
+                                 .n = n,
+                                 .k = k,
+                                 .alpha = static_cast<float>(options.alpha),
+                                 .accumulate = options.accumulate};
+  detail::matmul(device, options.transpose_a, options.transpose_b, args);
 }
 
 }  // namespace HONE_TARGET
