@@ -57,8 +57,8 @@ class Rule(NamedTuple):
 TEXT_RULES = [
     Rule(r"^\s*#\s*(if|ifdef|ifndef|elif)\b.*\b__(AVX|AMX|SSE|FMA__|F16C__|BMI)", ["hone/"], [],
          "an instruction-set macro chooses a body; choose through core/isa.hpp at run time"),
-    Rule(r"^\s*#\s*define\b", ["hone/", "cuda/"], ["hone/core/config.hpp", "cuda/hone/device/"],
-         "a macro outside core/config.hpp"),
+    Rule(r"^\s*#\s*define\b(?!\s+(PCRE2|XXH)_)", ["hone/", "cuda/"], ["hone/core/config.hpp", "cuda/hone/device/"],
+         "a macro outside core/config.hpp (settings that a library of the folder must see first are free)"),
     Rule(r"\breinterpret_cast\s*<|\bmem(cpy|move)\s*\(", ["hone/io/"], ["hone/io/byte_reader.hpp"],
          "file bytes are read through io/byte_reader.hpp, not reinterpreted or copied here"),
     Rule(r"(<<<|\b__shfl\w*|\basm\b|\bextern\s+__shared__)", ["cuda/hone/kernels/", "cuda/hone/study/"], [],

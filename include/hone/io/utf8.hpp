@@ -1,7 +1,7 @@
 // UTF-8: the check every text passes once, and a safe way to show names from files in messages.
 #pragma once
 
-#include <fmt/format.h>
+#include <hone/core/error.hpp>
 
 #include <cstddef>
 #include <cstdint>

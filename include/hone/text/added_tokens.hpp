@@ -8,8 +8,6 @@
 #include <hone/text/utf8.hpp>
 #include <hone/text/vocabulary.hpp>
 
-#include <fmt/format.h>
-
 #include <algorithm>
 #include <array>
 #include <cstddef>

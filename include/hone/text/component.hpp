@@ -4,8 +4,6 @@
 #include <hone/core/error.hpp>
 #include <hone/io/json.hpp>
 
-#include <fmt/format.h>
-
 #include <cstddef>
 #include <string>
 #include <string_view>

@@ -5,8 +5,6 @@
 #include <hone/io/json.hpp>
 #include <hone/text/component.hpp>
 
-#include <fmt/format.h>
-
 #include <cstddef>
 #include <cstdint>
 #include <string>

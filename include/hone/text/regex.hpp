@@ -4,8 +4,6 @@
 #include <hone/core/error.hpp>
 #include <hone/text/utf8.hpp>
 
-#include <fmt/format.h>
-
 #define PCRE2_CODE_UNIT_WIDTH 8
 #include <pcre2.h>
 
