@@ -6,8 +6,6 @@
 #include <hone/text/utf8.hpp>
 #include <hone/text/vocabulary.hpp>
 
-#include <fmt/format.h>
-
 #include <algorithm>
 #include <array>
 #include <cstddef>
@@ -23,10 +21,10 @@ namespace hone {
 
 /// What BPE does besides merging.
 struct BpeSettings {
-  std::optional<std::int32_t> unknown;  // stands for characters outside the vocabulary
-  bool fuse_unknown = false;            // one for a whole run of them
-  bool byte_fallback = false;           // spell them as <0x00> .. <0xFF> first
-  bool ignore_merges = false;           // a word that is a token is that token
+  std::optional<std::int32_t> unknown = std::nullopt;  // stands for characters outside the vocabulary
+  bool fuse_unknown = false;                           // one for a whole run of them
+  bool byte_fallback = false;                          // spell them as <0x00> .. <0xFF> first
+  bool ignore_merges = false;                          // a word that is a token is that token
 };
 
 /// Working memory of one thread, and the words it has met.
