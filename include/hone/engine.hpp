@@ -82,7 +82,6 @@
 #include <hone/cpu/optimizer.hpp>
 #include <hone/cpu/partition.hpp>
 #include <hone/cpu/qk_norm_rope.hpp>
-#include <hone/cpu/random_fill.hpp>
 #include <hone/cpu/reduce.hpp>
 #include <hone/cpu/rms_norm.hpp>
 #include <hone/cpu/rope.hpp>

@@ -36,7 +36,9 @@ const std::vector<std::pair<Shape, Shape>> shape_pairs = {
 
 template <class F>
 void check_binary(F f, double low, double high) {
-  for (const auto& [a, b] : shape_pairs) {
+  for (const auto& pair : shape_pairs) {
+    const Shape& a = pair.first;
+    const Shape& b = pair.second;
     CAPTURE(to_string(a));
     CAPTURE(to_string(b));
     CHECK(gradcheck(f, random_tensor<double>(a, 11, low, high), random_tensor<double>(b, 12, low, high)));

@@ -3,7 +3,7 @@
 
 #include <hone/autograd/fill_copy.hpp>
 #include <hone/core/philox.hpp>
-#include <hone/cpu/random_fill.hpp>
+#include <hone/cpu/fill_random.hpp>
 #include <hone/tensor/tensor.hpp>
 
 #include <cstdint>
@@ -12,8 +12,8 @@
 namespace hone {
 
 namespace kernel {
-struct NormalFill;
-struct UniformFill;
+struct FillNormal;
+struct FillUniform;
 }  // namespace kernel
 
 /// The random stream that belongs to a name (FNV-1a): a weight's numbers do not depend on the weights around it.
@@ -26,13 +26,14 @@ constexpr std::uint64_t stream_of(std::string_view name) {
 /// Independent normals of mean 0.
 template <class T, Device D>
 void fill_normal(const Tensor<T, D>& out, double standard_deviation, std::uint64_t seed, std::uint64_t stream) {
-  run_kernel<kernel::NormalFill>(out.device(), out.flat(), standard_deviation, seed, stream);
+  run_kernel<kernel::FillNormal>(out.device(), out.flat(), seed, stream, static_cast<float>(standard_deviation), 0.0f);
 }
 
 /// Independent uniforms on [-bound, bound).
 template <class T, Device D>
 void fill_uniform(const Tensor<T, D>& out, double bound, std::uint64_t seed, std::uint64_t stream) {
-  run_kernel<kernel::UniformFill>(out.device(), out.flat(), bound, seed, stream);
+  const auto edge = static_cast<float>(bound);
+  run_kernel<kernel::FillUniform>(out.device(), out.flat(), seed, stream, 2 * edge, -edge);
 }
 
 /// A fresh model, as transformers makes it: matrices normal with standard deviation 0.02, norms 1, biases 0. `Model`
