@@ -42,6 +42,6 @@
 #include <hone/models/llama_layer.hpp>
 #include <hone/models/loss.hpp>
 #include <hone/models/token_ids.hpp>
-#include <hone/models/weights_io.hpp>
+#include <hone/nn/weights_io.hpp>
 #include <hone/eval/slot_errors.hpp>
 #include <hone/eval/text_metrics.hpp>

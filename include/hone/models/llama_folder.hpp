@@ -4,7 +4,7 @@
 #include <hone/io/atomic_folder.hpp>
 #include <hone/models/llama.hpp>
 #include <hone/models/llama_config_file.hpp>
-#include <hone/models/weights_io.hpp>
+#include <hone/nn/weights_io.hpp>
 #include <hone/text/tokenizer.hpp>
 
 #include <array>

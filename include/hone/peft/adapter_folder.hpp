@@ -3,7 +3,7 @@
 
 #include <hone/io/adapter_files.hpp>
 #include <hone/io/atomic_folder.hpp>
-#include <hone/models/weights_io.hpp>
+#include <hone/nn/weights_io.hpp>
 #include <hone/peft/lora.hpp>
 
 #include <algorithm>
