@@ -1,5 +1,6 @@
 // Compiles every kernel for a card, in every type it is offered in. Nothing here runs:
 //   nvcc -std=c++20 -arch=sm_80 -Iinclude -Icuda -Werror all-warnings -c cuda/compile_check.cu -o /dev/null
+#include <hone/kernels/bias.cuh>
 #include <hone/kernels/cross_entropy.cuh>
 #include <hone/kernels/embedding.cuh>
 #include <hone/kernels/fill_copy.cuh>
@@ -20,6 +21,9 @@ void instantiate_rows(Cuda& device, View<T, 2> x, View<T, 1> weight, View<float,
   run(Tag<kernel::SwigluForward>{}, device, x, x);
   run(Tag<kernel::SwigluBackward>{}, device, x, x, x, false);
   run(Tag<kernel::Fill>{}, device, x, T(0.0f));
+  run(Tag<kernel::AddBias>{}, device, weight, x);
+  run(Tag<kernel::SumOfRows>{}, device, View<const T, 2>(x), weight, false);
+  run(Tag<kernel::SumOfRows>{}, device, View<const T, 2>(x), rstd, false);
 }
 
 template <class T, class G>
@@ -51,6 +55,11 @@ void instantiate(Cuda& device, View<std::int32_t, 1> ids, View<float, 2> x, View
   run(Tag<kernel::CrossEntropy>{}, device, x, ids, u, true, 1.0);
   instantiate_products<float>(device, x, y, workspace);
   instantiate_products<bf16>(device, y, x, workspace);
+  const View<double, 2> total{};  // losses are summed in double, and so is what their gradient slots copy
+  run(Tag<kernel::Fill>{}, device, total, 0.0);
+  run(Tag<kernel::Copy>{}, device, View<const double, 2>(total), total, true);
+  run(Tag<kernel::Copy>{}, device, View<const double, 2>(total), x, true);
+  run(Tag<kernel::Copy>{}, device, View<const float, 2>(x), total, true);
   run(Tag<kernel::SumInOrder>{}, device, View<const float, 1>(u), View<double, 1>{});
 }
 

@@ -14,7 +14,7 @@
 namespace hone {
 inline namespace HONE_TARGET {
 
-namespace detail {
+namespace kernel_detail {
 
 /// Calls a kernel of parameters P... as a plain function; only the emulator does.
 template <class... P>
@@ -31,7 +31,7 @@ struct Invoker {
   }
 };
 
-}  // namespace detail
+}  // namespace kernel_detail
 
 /// Launches kernel(arguments...) on the device's stream. Throws Error when the launch is refused; `name` is what errors
 /// and profilers call it.
@@ -44,7 +44,7 @@ void launch(KernelDevice& device, const char* name, const gpu::LaunchShape& shap
       [&](P&... value) {
         void* pointers[] = {&value...};
         const gpu::KernelCall call{name, shape, reinterpret_cast<const void*>(kernel), pointers,
-                                   &detail::Invoker<P...>::invoke};
+                                   &kernel_detail::Invoker<P...>::invoke};
         gpu::succeed(driver_of(device), driver_of(device).launch(call, stream_of(device)), name);
       },
       values);

@@ -4,6 +4,8 @@
 #include <hone/device/launch.cuh>
 #include <hone/prim/vector.cuh>
 
+#include <type_traits>
+
 namespace hone {
 
 namespace kernel {
@@ -26,15 +28,32 @@ __global__ void __launch_bounds__(fill_threads)
   store(y.row(item / vectors) + item % vectors * V, values);
 }
 
+/// Floating types to and from what sums are formed in: double where a double takes part, else float.
+template <class S, class T>
+__device__ S widened(T value) {
+  if constexpr (std::is_same_v<T, double>)
+    return value;
+  else
+    return to_float(value);
+}
+template <class T, class S>
+__device__ T rounded_to(S value) {
+  if constexpr (std::is_same_v<T, double>)
+    return value;
+  else
+    return from_float<T>(static_cast<float>(value));
+}
+
 template <class From, class To>
 __global__ void __launch_bounds__(fill_threads)
     copy_kernel(Rows<const From> x, Rows<To> y, std::int64_t rows, std::int64_t cols, bool accumulate) {
+  using S = std::conditional_t<std::is_same_v<From, double> || std::is_same_v<To, double>, double, float>;
   const std::int64_t item = std::int64_t{blockIdx.x} * blockDim.x + threadIdx.x;
   if (item >= rows * cols) return;
   const std::int64_t row = item / cols, col = item % cols;
-  const float value = to_float(load(x.row(row) + col));
+  const S value = widened<S>(load(x.row(row) + col));
   To* out = y.row(row) + col;
-  store(out, from_float<To>(accumulate ? to_float(load(out)) + value : value));
+  store(out, rounded_to<To>(accumulate ? widened<S>(load(out)) + value : value));
 }
 
 /// y = value.
@@ -50,7 +69,7 @@ void run(Tag<kernel::Fill>, KernelDevice& device, View<T, 2> y, std::type_identi
          value);
 }
 
-/// y = x or y += x, between float and bf16.
+/// y = x or y += x, between double, float and bf16.
 template <class From, class To>
 void run(Tag<kernel::Copy>, KernelDevice& device, View<const From, 2> x, View<To, 2> y, bool accumulate) {
   const std::int64_t rows = y.rows(), cols = y.extent(1);

@@ -191,7 +191,7 @@ __global__ void __launch_bounds__(MatMulTile::threads) matmul_kernel(MatMulArgs<
 
 // ---- launchers ----
 
-namespace detail {
+namespace kernel_detail {
 
 template <class T>
 Factor<T> factor_of(const View<const T, 2>& view) {
@@ -230,7 +230,7 @@ void matmul(KernelDevice& device, bool transpose_a, bool transpose_b, const MatM
          MatMulFloatArgs<C>{a, b, args.c, args.m, args.n, args.k, args.alpha, args.accumulate});
 }
 
-}  // namespace detail
+}  // namespace kernel_detail
 
 /// c (m, n) = alpha op(a) op(b), added to c where options.accumulate; a is (m, k), or (k, m) transposed, b (k, n) or
 /// (n, k). bf16 and float in any combination, any row stride. Takes no workspace.
@@ -243,15 +243,15 @@ void run(Tag<kernel::MatMul>, KernelDevice& device, const MatMulOptions& options
         "[matmul] op(a) op(b) does not give c ({}, {}): a is ({}, {}){}, b is ({}, {}){}", m, n, a.rows(), a.extent(1),
         options.transpose_a ? " transposed" : "", b.rows(), b.extent(1), options.transpose_b ? " transposed" : "");
   if (m == 0 || n == 0 || (k == 0 && options.accumulate)) return;
-  const MatMulArgs<A, B, C> args{.a = detail::factor_of(a),
-                                 .b = detail::factor_of(b),
+  const MatMulArgs<A, B, C> args{.a = kernel_detail::factor_of(a),
+                                 .b = kernel_detail::factor_of(b),
                                  .c = rows_of(c),
                                  .m = m,
                                  .n = n,
                                  .k = k,
                                  .alpha = static_cast<float>(options.alpha),
                                  .accumulate = options.accumulate};
-  detail::matmul(device, options.transpose_a, options.transpose_b, args);
+  kernel_detail::matmul(device, options.transpose_a, options.transpose_b, args);
 }
 
 }  // namespace HONE_TARGET

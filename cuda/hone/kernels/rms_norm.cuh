@@ -3,7 +3,7 @@
 //   With g = dy w and xhat = x r:  dx = r (g - xhat mean(g xhat)),  dw = sum over rows of dy xhat
 #pragma once
 
-#include <hone/device/launch.cuh>
+#include <hone/kernels/bias.cuh>
 #include <hone/kernels/rms_norm_workspace.hpp>
 #include <hone/prim/block.cuh>
 #include <hone/prim/vector.cuh>
@@ -116,33 +116,9 @@ __global__ void rms_norm_backward_kernel(RmsNormBackwardArgs<T> args) {
   for (int i = 0; i < V; ++i) store(args.partials + blockIdx.x * args.cols + own + i, dweight[i]);
 }
 
-inline constexpr int partial_row_groups = 8;
-
-/// out (+)= the sum of partial rows. 32 columns a block; thread row y adds rows y, y + 8, ..., then the eight sums are
-/// added in their order.
-template <class G>
-__global__ void sum_partials_kernel(const float* partials, std::int64_t count, std::int64_t cols, G* out,
-                                    bool accumulate) {
-  struct Shared {
-    float of_group[partial_row_groups][warp_lanes];
-  };
-  auto& shared = shared_memory<Shared>();
-  const std::int64_t col = std::int64_t{blockIdx.x} * warp_lanes + threadIdx.x;
-  float sum = 0;
-  if (col < cols)
-    for (std::int64_t row = threadIdx.y; row < count; row += partial_row_groups)
-      sum += load(partials + row * cols + col);
-  shared.of_group[threadIdx.y][threadIdx.x] = sum;
-  __syncthreads();
-  if (threadIdx.y != 0 || col >= cols) return;
-  float total = accumulate ? to_float(load(out + col)) : 0.0f;
-  for (int group = 0; group < partial_row_groups; ++group) total += shared.of_group[group][threadIdx.x];
-  store(out + col, from_float<G>(total));
-}
-
 // ---- launchers ----
 
-namespace detail {
+namespace kernel_detail {
 
 template <bool Add, class T>
 void rms_norm_forward(KernelDevice& device, const RmsNormForwardArgs<T>& args, bool vectors) {
@@ -159,7 +135,7 @@ inline unsigned rms_norm_backward_threads(std::int64_t cols, int width) {
   return static_cast<unsigned>(std::clamp<std::int64_t>(round_up(ceil_div(cols, width), warp_lanes), warp_lanes, 1024));
 }
 
-}  // namespace detail
+}  // namespace kernel_detail
 
 /// y = norm(x) * weight, and rstd = 1 / rms of every row unless absent. x, y (N, C); weight (C); rstd (N).
 template <class T>
@@ -175,7 +151,7 @@ void run(Tag<kernel::RmsNormForward>, KernelDevice& device, In<T, 2> x, In<T, 1>
                                    .rstd = rstd.extent(0) == 0 ? nullptr : rstd.data,
                                    .rows = x.rows(),
                                    .cols = x.extent(1)};
-  detail::rms_norm_forward<false>(device, args, allows_vectors(x, weight, y));
+  kernel_detail::rms_norm_forward<false>(device, args, allows_vectors(x, weight, y));
 }
 
 /// sum = x + delta, rounded to T; y = norm(sum) * weight reads the rounded sum. `sum` may be `x` or `delta` itself.
@@ -192,7 +168,7 @@ void run(Tag<kernel::AddRmsNormForward>, KernelDevice& device, In<T, 2> x, In<T,
                                    .rstd = rstd.extent(0) == 0 ? nullptr : rstd.data,
                                    .rows = x.rows(),
                                    .cols = x.extent(1)};
-  detail::rms_norm_forward<true>(device, args, allows_vectors(x, delta, weight, sum, y));
+  kernel_detail::rms_norm_forward<true>(device, args, allows_vectors(x, delta, weight, sum, y));
 }
 
 /// dx (N, C) and dweight (C), each absent, overwritten or added to. dx must not be x or dy. The weight's gradient is
@@ -228,19 +204,16 @@ void run(Tag<kernel::RmsNormBackward>, KernelDevice& device, In<T, 2> dy, In<T, 
                                       .rows_per_block = rows_per_block};
     const bool vectors = allows_vectors(dy, x, weight) && (dx.rows() == 0 || allows_vectors(dx));
     const int width = vectors ? vector_width<T> : 1;
-    const unsigned threads = detail::rms_norm_backward_threads(cols, width);
+    const unsigned threads = kernel_detail::rms_norm_backward_threads(cols, width);
     const auto parts = grid_extent(ceil_div(cols, std::int64_t{threads} * width));
     constexpr auto wide = &rms_norm_backward_kernel<T, vector_width<T>>;
     constexpr auto scalar = &rms_norm_backward_kernel<T, 1>;
     launch(device, "rms_norm_backward", {{grid_extent(blocks), parts, 1}, {threads, 1, 1}, sizeof(BlockScratch)},
            vectors ? wide : scalar, args);
   }
-  if (!weight_wanted) return;
-  const gpu::LaunchShape shape{{grid_extent(ceil_div(cols, warp_lanes)), 1, 1},
-                               {warp_lanes, partial_row_groups, 1},
-                               sizeof(float) * partial_row_groups * warp_lanes};
-  launch(device, "rms_norm_sum_partials", shape, &sum_partials_kernel<G>, partials, blocks, cols, dweight.data,
-         accumulate_weight);
+  if (weight_wanted)
+    run(Tag<kernel::SumOfRows>{}, device, View<const float, 2>{partials, {blocks, cols}, cols}, dweight,
+        accumulate_weight);
 }
 
 }  // namespace HONE_TARGET

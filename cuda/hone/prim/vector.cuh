@@ -26,7 +26,7 @@ struct alignas(sizeof(T) * N) Vec {
 
 #if defined(__CUDACC__)
 
-namespace detail {
+namespace kernel_detail {
 /// The register type the compiler moves in one instruction; a struct of halves it may take apart.
 template <int Bytes>
 struct Word;
@@ -46,12 +46,12 @@ template <>
 struct Word<16> {
   using type = uint4;
 };
-}  // namespace detail
+}  // namespace kernel_detail
 
 /// Reads N elements at `from`, which is aligned to their joint size.
 template <int N, class T>
 __device__ Vec<std::remove_const_t<T>, N> load(T* from, Where = Where::here()) {
-  using Word = typename detail::Word<static_cast<int>(sizeof(T)) * N>::type;
+  using Word = typename kernel_detail::Word<static_cast<int>(sizeof(T)) * N>::type;
   Vec<std::remove_const_t<T>, N> out;
   const Word word = *reinterpret_cast<const Word*>(from);
   memcpy(static_cast<void*>(&out), &word, sizeof(word));
@@ -60,7 +60,7 @@ __device__ Vec<std::remove_const_t<T>, N> load(T* from, Where = Where::here()) {
 
 template <class T, int N>
 __device__ void store(T* to, const Vec<T, N>& value, Where = Where::here()) {
-  using Word = typename detail::Word<static_cast<int>(sizeof(T)) * N>::type;
+  using Word = typename kernel_detail::Word<static_cast<int>(sizeof(T)) * N>::type;
   Word word;
   memcpy(&word, &value, sizeof(word));
   *reinterpret_cast<Word*>(to) = word;
