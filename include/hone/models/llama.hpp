@@ -3,7 +3,7 @@
 
 #include <hone/models/llama_layer.hpp>
 #include <hone/models/loss.hpp>
-#include <hone/nn/batch.hpp>
+#include <hone/nn/device_batch.hpp>
 #include <hone/ops/checkpoint.hpp>
 #include <hone/ops/embedding.hpp>
 #include <hone/ops/lm_head_cross_entropy.hpp>

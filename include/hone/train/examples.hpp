@@ -4,35 +4,16 @@
 #include <hone/nn/batch.hpp>
 #include <hone/text/rows.hpp>
 #include <hone/text/tokenizer.hpp>
+#include <hone/train/truncation.hpp>
 
 #include <algorithm>
-#include <array>
 #include <cstdint>
 #include <filesystem>
 #include <string>
-#include <string_view>
 #include <utility>
 #include <vector>
 
 namespace hone {
-
-/// What happens to a row longer than max_length.
-enum class Truncation {
-  drop,   ///< left out, and counted
-  left,   ///< loses its first tokens (BOS stays)
-  right,  ///< loses its last tokens
-  error,  ///< ends the run
-};
-
-inline Truncation truncation_named(std::string_view name) {
-  constexpr std::array<std::pair<std::string_view, Truncation>, 4> names = {{{"drop", Truncation::drop},
-                                                                             {"left", Truncation::left},
-                                                                             {"right", Truncation::right},
-                                                                             {"error", Truncation::error}}};
-  for (const auto& [known, value] : names)
-    if (known == name) return value;
-  fail("truncation: '{}' is not known; choose drop, left, right or error", name);
-}
 
 struct ExampleOptions {
   std::int64_t max_length = 1024;

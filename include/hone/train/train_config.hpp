@@ -1,13 +1,14 @@
 // What a training run is told: the canonical keys of flags, YAML and manifests, with their defaults.
 #pragma once
 
+#include <hone/nn/policy.hpp>
 #include <hone/optim/schedule.hpp>
-#include <hone/step/training_step.hpp>
-#include <hone/train/batches.hpp>
+#include <hone/text/rows.hpp>
+#include <hone/train/truncation.hpp>
 
 #include <cmath>
 #include <cstdint>
-#include <filesystem>
+#include <initializer_list>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -30,7 +31,7 @@ struct TrainConfig {
   bool use_rslora = false;
   std::vector<std::string> target_modules = {"all-linear"};
   bool from_scratch = false;   ///< random weights in place of the folder's
-  std::string dtype = "auto";  ///< fp32, mixed, bf16; auto: fp32 for full, the folder's own for adapters
+  std::string dtype = "auto";  ///< fp32, mixed, bf16; auto: fp32 on the processor
   std::int64_t batch_size = 4;
   std::int64_t gradient_accumulation_steps = 1;
   double num_epochs = 3;
@@ -123,47 +124,12 @@ inline void validate(const TrainConfig& config) {
   check(config.early_stopping_patience.value_or(1) >= 1, "early_stopping_patience must be at least 1");
 }
 
-/// The policy of a dtype name; `weights` is what the folder's weights are stored in.
-inline Policy policy_named(const TrainConfig& config, DType weights) {
-  if (config.dtype == "fp32") return policy::fp32;
-  if (config.dtype == "mixed") return policy::mixed;
-  if (config.dtype == "bf16") return policy::bf16;
-  return config.full() || weights != DType::bf16 ? policy::fp32 : policy::bf16;
-}
-
-/// The step a configuration asks for.
-inline StepConfig step_config(const TrainConfig& config, const Policy& policy) {
-  StepConfig out;
-  if (config.full())
-    out.method = FullTuning{};
-  else
-    out.method = LoraTuning{{.r = config.lora_r,
-                             .alpha = config.lora_alpha,
-                             .dropout = config.lora_dropout,
-                             .use_rslora = config.use_rslora,
-                             .seed = config.seed},
-                            config.target_modules};
-  out.policy = policy;
-  out.recompute = config.gradient_checkpointing == "full" ? Recompute::full : Recompute::none;
-  out.seed = config.seed;
-  // Norms and biases do not decay, as in transformers' Trainer.
-  if (config.optimizer == "adamw")
-    out.optimizer = AdamWOptions{.learning_rate = config.resolved_learning_rate(),
-                                 .beta1 = config.adam_beta1,
-                                 .beta2 = config.adam_beta2,
-                                 .epsilon = config.adam_epsilon,
-                                 .weight_decay = config.resolved_weight_decay(),
-                                 .decay_vectors = false,
-                                 .max_grad_norm = config.max_grad_norm,
-                                 .seed = config.seed};
-  else
-    out.optimizer = SgdOptions{.learning_rate = config.resolved_learning_rate(),
-                               .momentum = config.momentum,
-                               .weight_decay = config.resolved_weight_decay(),
-                               .decay_vectors = false,
-                               .max_grad_norm = config.max_grad_norm,
-                               .seed = config.seed};
-  return out;
+/// The policy of a dtype name; auto is fp32 on the processor.
+inline Policy policy_named(std::string_view dtype) {
+  if (dtype == "mixed") return policy::mixed;
+  if (dtype == "bf16") return policy::bf16;
+  check(dtype == "auto" || dtype == "fp32", "dtype: '{}' is not known; choose auto, fp32, mixed or bf16", dtype);
+  return policy::fp32;
 }
 
 }  // namespace hone

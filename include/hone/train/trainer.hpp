@@ -3,9 +3,11 @@
 
 #include <hone/io/hash.hpp>
 #include <hone/plan/memory_plan.hpp>
+#include <hone/train/batches.hpp>
 #include <hone/train/checkpoint.hpp>
+#include <hone/train/configured_step.hpp>
 #include <hone/train/run_log.hpp>
-#include <hone/train/train_config.hpp>
+#include <hone/train/train_summary.hpp>
 
 #include <atomic>
 #include <chrono>
@@ -19,16 +21,6 @@
 #include <vector>
 
 namespace hone {
-
-/// What a finished run reports.
-struct TrainSummary {
-  std::int64_t steps = 0, tokens = 0, skipped = 0;
-  double train_loss = 0;  ///< of the last step
-  std::optional<double> first_eval_loss, eval_loss, best_eval_loss;
-  std::int64_t planned_bytes = 0, actual_bytes = 0;
-  double seconds = 0;
-  bool interrupted = false;
-};
 
 /// The rows of a run.
 struct TrainingData {

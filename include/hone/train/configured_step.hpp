@@ -1,0 +1,44 @@
+// From the keys of a run to the step that carries it out.
+#pragma once
+
+#include <hone/step/training_step.hpp>
+#include <hone/train/train_config.hpp>
+
+namespace hone {
+
+/// The step a configuration asks for.
+inline StepConfig step_config(const TrainConfig& config, const Policy& policy) {
+  StepConfig out;
+  if (config.full())
+    out.method = FullTuning{};
+  else
+    out.method = LoraTuning{{.r = config.lora_r,
+                             .alpha = config.lora_alpha,
+                             .dropout = config.lora_dropout,
+                             .use_rslora = config.use_rslora,
+                             .seed = config.seed},
+                            config.target_modules};
+  out.policy = policy;
+  out.recompute = config.gradient_checkpointing == "full" ? Recompute::full : Recompute::none;
+  out.seed = config.seed;
+  // Norms and biases do not decay, as in transformers' Trainer.
+  if (config.optimizer == "adamw")
+    out.optimizer = AdamWOptions{.learning_rate = config.resolved_learning_rate(),
+                                 .beta1 = config.adam_beta1,
+                                 .beta2 = config.adam_beta2,
+                                 .epsilon = config.adam_epsilon,
+                                 .weight_decay = config.resolved_weight_decay(),
+                                 .decay_vectors = false,
+                                 .max_grad_norm = config.max_grad_norm,
+                                 .seed = config.seed};
+  else
+    out.optimizer = SgdOptions{.learning_rate = config.resolved_learning_rate(),
+                               .momentum = config.momentum,
+                               .weight_decay = config.resolved_weight_decay(),
+                               .decay_vectors = false,
+                               .max_grad_norm = config.max_grad_norm,
+                               .seed = config.seed};
+  return out;
+}
+
+}  // namespace hone

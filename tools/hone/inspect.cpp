@@ -1,0 +1,116 @@
+#include "commands.hpp"
+
+#include <hone/io/adapter_files.hpp>
+#include <hone/io/tensor_files.hpp>
+#include <hone/memory/ledger.hpp>
+#include <hone/models/llama_config_file.hpp>
+#include <hone/train/run_log.hpp>
+
+#include <cstdio>
+#include <filesystem>
+
+namespace hone::cli {
+namespace {
+
+struct InspectFlags {
+  std::string path;
+  bool json = false;
+};
+
+nlohmann::json shape_json(const Shape& shape) {
+  return nlohmann::json(std::vector<std::int64_t>(shape.begin(), shape.end()));
+}
+
+nlohmann::json tensors_json(const TensorFiles& files) {
+  nlohmann::json tensors = nlohmann::json::array();
+  std::int64_t elements = 0, bytes = 0;
+  for (const std::string& name : files.names()) {
+    const auto shape = files.shape(name);
+    tensors.push_back({{"name", name}, {"dtype", name_of(files.dtype(name))}, {"shape", shape_json(shape)}});
+    elements = checked_add(elements, shape.elements(), name);
+    bytes = checked_add(bytes, static_cast<std::int64_t>(files.bytes(name).size()), name);
+  }
+  return {{"tensors", tensors}, {"parameters", elements}, {"bytes", bytes}, {"files", files.shard_count()}};
+}
+
+nlohmann::json model_json(const std::filesystem::path& folder) {
+  const auto config = read_llama_config(folder / "config.json");
+  nlohmann::json out = {{"kind", "model"},
+                        {"model_type", config.model_type},
+                        {"hidden_size", config.hidden_size},
+                        {"intermediate_size", config.intermediate_size},
+                        {"num_hidden_layers", config.num_hidden_layers},
+                        {"num_attention_heads", config.num_attention_heads},
+                        {"num_key_value_heads", config.num_key_value_heads},
+                        {"head_dim", config.head_dim},
+                        {"vocab_size", config.vocab_size},
+                        {"max_position_embeddings", config.max_position_embeddings},
+                        {"tie_word_embeddings", config.tie_word_embeddings},
+                        {"parameters", parameter_count(config)},
+                        {"kv_cache_bytes_per_token_bf16",
+                         2 * 2 * config.num_hidden_layers * config.num_key_value_heads * config.head_dim}};
+  if (config.sliding_window) out["sliding_window"] = *config.sliding_window;
+  if (std::filesystem::exists(folder / "model.safetensors") ||
+      std::filesystem::exists(folder / "model.safetensors.index.json"))
+    out["weights"] = tensors_json(TensorFiles(folder));
+  out["tokenizer"] = std::filesystem::exists(folder / "tokenizer.json");
+  return out;
+}
+
+nlohmann::json adapter_json(const std::filesystem::path& folder) {
+  const auto config = read_adapter_config(folder);
+  nlohmann::json out = {{"kind", "adapter"},
+                        {"peft_type", config.peft_type},
+                        {"r", config.r},
+                        {"lora_alpha", config.lora_alpha},
+                        {"lora_dropout", config.lora_dropout},
+                        {"target_modules", config.target_pattern ? nlohmann::json(*config.target_pattern)
+                                                                 : nlohmann::json(config.target_modules)}};
+  if (config.base_model_name_or_path) out["base_model_name_or_path"] = *config.base_model_name_or_path;
+  out["weights"] = tensors_json(TensorFiles(folder, "adapter_model"));
+  return out;
+}
+
+nlohmann::json describe(const std::filesystem::path& path) {
+  check(std::filesystem::exists(path), "[{}] does not exist", path.string());
+  if (std::filesystem::is_directory(path))
+    return std::filesystem::exists(path / "adapter_config.json") ? adapter_json(path) : model_json(path);
+  return {{"kind", "weights"}, {"weights", tensors_json(TensorFiles(path))}};
+}
+
+void print(const nlohmann::json& description) {
+  for (const auto& [key, value] : description.items()) {
+    if (key == "weights") continue;
+    std::printf("%-30s %s\n", key.c_str(), value.is_string() ? value.get<std::string>().c_str() : value.dump().c_str());
+  }
+  if (!description.contains("weights")) return;
+  const auto& weights = description["weights"];
+  for (const auto& tensor : weights["tensors"])
+    std::printf("  %-60s %-9s %s\n", tensor["name"].get<std::string>().c_str(),
+                tensor["dtype"].get<std::string>().c_str(), tensor["shape"].dump().c_str());
+  std::printf("%zu tensors, %s parameters, %s\n", weights["tensors"].size(),
+              with_commas(weights["parameters"].get<std::int64_t>()).c_str(),
+              human_bytes(weights["bytes"].get<std::int64_t>()).c_str());
+}
+
+int inspect(const InspectFlags& flags) {
+  check(!flags.path.empty(), "inspect needs a path: a model folder, an adapter folder or a .safetensors file");
+  const auto description = describe(flags.path);
+  if (flags.json)
+    std::printf("%s\n", description.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace).c_str());
+  else
+    print(description);
+  return 0;
+}
+
+}  // namespace
+
+Command add_inspect(CLI::App& app) {
+  auto* command = app.add_subcommand("inspect", "what is in a model folder, an adapter folder or a weights file");
+  auto flags = std::make_shared<InspectFlags>();
+  command->add_option("path,--model", flags->path, "folder or file");
+  command->add_flag("--json", flags->json, "print one JSON object");
+  return {command, [flags] { return inspect(*flags); }};
+}
+
+}  // namespace hone::cli

@@ -1,0 +1,50 @@
+#include "commands.hpp"
+#include "engine.hpp"
+
+#include <hone/io/tensor_files.hpp>
+
+#include <cstdio>
+
+namespace hone::cli {
+namespace {
+
+struct MergeFlags {
+  std::string model, adapter, output_dir, dtype = "auto", max_shard_size = "5GB";
+  int threads = 0;
+};
+
+/// The element type the base is stored in decides, unless told: merging must not change it.
+std::string stored_dtype(const std::string& folder) {
+  const TensorFiles files(folder);
+  return files.dtype(files.names().front()) == DType::bf16 ? "bf16" : "fp32";
+}
+
+int merge(const MergeFlags& flags) {
+  check(!flags.model.empty() && !flags.adapter.empty() && !flags.output_dir.empty(),
+        "merge needs --model FOLDER, --adapter FOLDER and --output_dir FOLDER");
+  const std::int64_t shard = parse_bytes("max_shard_size", flags.max_shard_size);
+  const std::string dtype = flags.dtype == "auto" ? stored_dtype(flags.model) : flags.dtype;
+  make_engine("cpu", dtype, {.threads = flags.threads})
+      ->load(flags.model, flags.adapter)
+      ->merge_into(flags.output_dir, shard);
+  std::printf("merged %s into %s, written to %s (%s)\n", flags.adapter.c_str(), flags.model.c_str(),
+              flags.output_dir.c_str(), dtype.c_str());
+  return 0;
+}
+
+}  // namespace
+
+Command add_merge(CLI::App& app) {
+  auto* command = app.add_subcommand("merge", "fold an adapter into its base model");
+  auto flags = std::make_shared<MergeFlags>();
+  command->add_option("--model", flags->model, "Hugging Face folder of the base");
+  command->add_option("--adapter", flags->adapter, "PEFT folder");
+  command->add_option("--output_dir", flags->output_dir, "folder to write");
+  command->add_option("--max_shard_size", flags->max_shard_size, "weights larger than this are split")
+      ->capture_default_str();
+  command->add_option("--dtype", flags->dtype, "auto (as the base is stored), fp32, bf16")->capture_default_str();
+  command->add_option("--threads", flags->threads, "0 = all cores")->capture_default_str();
+  return {command, [flags] { return merge(*flags); }};
+}
+
+}  // namespace hone::cli
