@@ -165,8 +165,8 @@ class Gemm {
 
   void multiply_group(const Block& block, std::int64_t row, std::int64_t row_end, std::int64_t col,
                       std::int64_t col_end) const {
-    for (std::int64_t j = col; j < col_end; j += cols_)
-      for (std::int64_t i = row; i < row_end; i += shape_.rows) {
+    for (std::int64_t i = row; i < row_end; i += shape_.rows)
+      for (std::int64_t j = col; j < col_end; j += cols_) {  // along the rows of C, whose lines come in order
         const std::int64_t valid_rows = std::min<std::int64_t>(shape_.rows, block.rows - i);
         const std::int64_t valid_cols = std::min<std::int64_t>(cols_, block.cols - j);
         if (x_.sums_in_c)
