@@ -123,8 +123,8 @@ def fill(template, p):
 def listing(draw, p):
     topics = draw.shuffled(TOPICS)[: 4 + draw.below(4)]
     body = [fill(draw.pick(topic), p) for topic in topics]
-    if draw.chance(0.4):
-        body.insert(1 + draw.below(len(body)), fill(draw.pick(draw.pick(TOPICS)), p))
+    for _ in range(2 if draw.chance(0.6) else 0):  # numbers are the hardest to copy: let them come back
+        body.insert(draw.below(len(body) + 1), fill(draw.pick(PRICE), p))
     parts = [fill(draw.pick(OPENINGS), p), *body]
     if draw.chance(0.6):
         parts.append(fill(draw.pick(CLOSINGS), p))
@@ -136,12 +136,14 @@ def review(draw, p):
     parts = [fill(draw.pick(OPENINGS), p) + "\n"] if draw.chance(0.5) else []
     parts.append(fill(draw.pick(REVIEW_OPENINGS), p))
     parts += [fill(t, p) for t in draw.shuffled(REVIEW)[: 4 + draw.below(4)]]
+    if draw.chance(0.6):
+        parts.insert(len(parts) - draw.below(3), fill("I paid {price} for it, the price in the shop was {price} too.", p))
     text = " ".join(parts).replace("\n ", "\n")
     return text + "\n" + fill(draw.pick(SIGNATURES), p) if draw.chance(0.5) else text
 
 
 def questions(draw, p):
-    parts = [fill(draw.pick(OPENINGS), p), fill(draw.pick(CLOSINGS), p), fill(draw.pick(draw.pick(TOPICS)), p)]
+    parts = [fill(draw.pick(OPENINGS), p), fill(draw.pick(CLOSINGS), p), fill(draw.pick(PRICE if draw.chance(0.6) else draw.pick(TOPICS)), p)]
     lines = [" ".join(parts)]
     for question, answers in draw.shuffled(QUESTIONS)[: 3 + draw.below(3)]:
         lines.append(fill(question, p) + " " + fill(draw.pick(answers), p))
