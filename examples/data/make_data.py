@@ -3,7 +3,7 @@
 
     python3 examples/data/make_data.py [--out FOLDER] [--check]
 
-  prose.txt    product prose, documents between blank lines (not in the repository: 2 MB that this script makes)
+  prose.txt    product prose, documents between blank lines (not in the repository: 2.2 MB that this script makes)
   prose.jsonl  the same documents as {"text": ...} rows
   train.jsonl  {"prompt", "completion"}: the attributes as `name[Velora] | category[desk lamp] | ...`, then a description
   valid.jsonl  the same for products held out, with three "references" each
