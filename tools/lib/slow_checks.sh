@@ -179,29 +179,24 @@ slow_install() {
 
 # ---- other compilers and machines ---------------------------------------------------------------------------------
 
-# The CUDA headers, compiled by nvcc and not run.
+# The CUDA kernels in every type they are offered in, compiled by nvcc and not run. A kernel header that the file does
+# not include would go unseen, so each must be named there or in a header that is.
 slow_nvcc() {
-  local nvcc folder version header unit
+  local nvcc folder version header
   nvcc=$(command -v nvcc || true)
   [[ -n $nvcc ]] || nvcc=/usr/local/cuda/bin/nvcc
-  [[ -x $nvcc ]] || skip "nvcc is not installed"
-  version=$("$nvcc" --version | sed -n 's/.*release \([0-9]*\)\.\([0-9]*\).*/\1 \2/p')
-  # shellcheck disable=SC2086
-  set -- $version
-  (($1 > 12 || ($1 == 12 && $2 >= 4))) || skip "nvcc is $1.$2, older than 12.4"
+  [[ -x $nvcc ]] || skip "nvcc is not installed; CUDA kernels were compiled for the emulator only"
+  read -r -a version < <("$nvcc" --version | sed -n 's/.*release \([0-9]*\)\.\([0-9]*\).*/\1 \2/p')
+  ((version[0] > 12 || (version[0] == 12 && version[1] >= 4))) ||
+    skip "nvcc is ${version[0]}.${version[1]}, older than 12.4; CUDA kernels were compiled for the emulator only"
   folder=$(scratch nvcc)
-  cd "$HONE_ROOT"
-  while IFS= read -r header; do
-    unit=$folder/${header//\//__}.cu
-    printf '#include <%s>\n' "${header#cuda/}" >"$unit"
-    say "$unit"
-  done < <(find cuda/hone -name '*.cuh' | sort) >"$folder/list"
-  find "$COMPILE" -path '*cuda/*.cu' | sort >>"$folder/list"
-  [[ -s $folder/list ]] || skip "there is no CUDA source yet"
-  cat "$folder/list"
-  cd "$folder"
-  # -diag-error and host warnings stay off: fmt and the standard library are compiled as they are.
-  compile_each list "$nvcc" -std=c++20 -arch=sm_90 "${ROOTS[@]}" -c
+  cd "$HONE_ROOT/cuda"
+  for header in hone/kernels/*.cuh; do
+    grep -rqF "<$header>" compile_check.cu hone || die "no file includes <$header>: name it in cuda/compile_check.cu"
+  done
+  printf '%s\n' 80 90 >"$folder/list"
+  xargs -a "$folder/list" -P "$HONE_JOBS" -I{} "$nvcc" -std=c++20 -arch=sm_{} "${ROOTS[@]}" -Werror all-warnings \
+    -c compile_check.cu -o "$folder/sm_{}.o"
 }
 
 # Tensors on another processor: cross-compiled and run under qemu. Third-party headers are copied to a folder of their
