@@ -14,7 +14,9 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <map>
 #include <memory>
+#include <tuple>
 
 namespace hone {
 
@@ -59,6 +61,22 @@ struct CrossEntropySaved {
   }
 };
 
+/// Scratch for the products of a chunk of any size up to `chunk`: the last one may be short, and a short product may
+/// want more than a long one.
+inline std::int64_t chunk_scratch(const Target& target, std::int64_t chunk, std::int64_t vocab, std::int64_t width) {
+  using Key = std::tuple<DeviceKind, Isa, int, std::int64_t, std::int64_t, std::int64_t, std::int64_t>;
+  thread_local std::map<Key, std::int64_t> known;
+  const Key key{target.kind, target.isa, target.threads, target.gemm_workspace, chunk, vocab, width};
+  if (const auto found = known.find(key); found != known.end()) return found->second;
+  const auto product = [&](std::int64_t m, std::int64_t n, std::int64_t k) {
+    return workspace_bytes(Tag<kernel::MatMul>{}, target, m, n, k);
+  };
+  std::int64_t bytes = 0;
+  for (std::int64_t count = 1; count <= chunk; ++count)
+    bytes = std::max({bytes, product(count, vocab, width), product(count, width, vocab), product(vocab, width, count)});
+  return known[key] = bytes;
+}
+
 /// One run over the supervised tokens. Every buffer is taken before the first chunk, so that what is allocated depends
 /// on the shapes alone and not on how many tokens are supervised.
 template <class T, Device D>
@@ -79,17 +97,11 @@ class ChunkedCrossEntropy {
     const std::int64_t width = x.extent(1), vocab = weight.extent(0);
     rows_x_ = Tensor<T, D>::empty(device, {chunk_, width}, {Category::workspace, "lm_head.x"});
     logits_ = Tensor<S, D>::empty(device, {chunk_, vocab}, {Category::workspace, "lm_head.logits"});
-    const auto product = [&](std::int64_t m, std::int64_t n, std::int64_t k) {
-      return workspace_bytes(Tag<kernel::MatMul>{}, device.target(), m, n, k);
-    };
-    std::int64_t scratch = product(chunk_, vocab, width);
-    if (weight_slot_ != nullptr) scratch = std::max(scratch, product(vocab, width, chunk_));
     if (dx_.defined()) {
-      scratch = std::max(scratch, product(chunk_, width, vocab));
       rows_dx_ = Tensor<T, D>::empty(device, {chunk_, width}, {Category::workspace, "lm_head.dx"});
       fill(dx_, T(0.0f));
     }
-    scratch_ = make_workspace(device, scratch, "lm_head.gemm");
+    scratch_ = make_workspace(device, chunk_scratch(device.target(), chunk_, vocab, width), "lm_head.gemm");
   }
 
   /// losses[i] = negative log-likelihood of supervised token i.
