@@ -9,7 +9,8 @@
 using namespace hone;
 using namespace hone::test;
 
-TEST_CASE_TEMPLATE("fill and copy", P, On<Cpu, float>, On<Cpu, bf16>, On<Cpu, double>, On<Emu, float>, On<Emu, bf16>, On<Emu, double>) {
+TEST_CASE_TEMPLATE("fill and copy", P, On<Cpu, float>, On<Cpu, bf16>, On<Cpu, double>, On<Emu, float>, On<Emu, bf16>,
+                   On<Emu, double>) {
   using D = typename P::Device;
   using T = typename P::Element;
   const D device = poisoned_device<D>();

@@ -113,14 +113,15 @@ class Block {
     for (int l = 0; l < warp_size; ++l)
       if ((wanted.mask >> l) & 1u) threads_[static_cast<std::size_t>(first + l)].state = State::runnable;
     self.atomics_in_a_row = spins_ = 0;
+    met_ = true;
     ++counters_.collectives;
   }
 
   /// Lets the other threads go on.
   void yield() { park(running(), State::runnable); }
 
-  /// Called at every atomic: a thread that does many of them without ever waiting may be spinning on a lock that another
-  /// thread holds. It steps aside; when stepping aside brings nobody forward for long, it is a livelock.
+  /// Called at every atomic: a thread that does many of them without ever waiting may be spinning on a lock that
+  /// another thread holds. It steps aside; when stepping aside brings nobody forward for long, it is a livelock.
   void spin_check(const char* name, const Where& where) {
     constexpr std::int64_t patience = 64, rounds = 1024;
     Thread& self = running();
@@ -174,18 +175,33 @@ class Block {
     if (cancelled_) throw Cancelled{};
   }
 
-  /// Runs every thread that can run once; opens the barrier when nobody can. False when nothing is left to do.
+  /// Runs every thread that can run; opens the barrier when nobody can. False when nothing is left to do. Forward and
+  /// reversed, a warp runs ahead of the others as far as it can, which is what finds a missing barrier; seeded, threads
+  /// of all warps take turns.
   bool pass() {
     bool progress = false;
     order_numbers(order_, static_cast<std::int64_t>(threads_.size()), settings_.order, random_);
-    for (const std::int64_t number : order_) {
-      Thread& thread = threads_[static_cast<std::size_t>(number)];
-      if (thread.state != State::unborn && thread.state != State::runnable) continue;
-      progress = true;
-      resume(static_cast<int>(number));
-      if (cancelled_) return false;
+    for (std::size_t begin = 0, end = 0; begin < order_.size(); begin = end) {
+      end = settings_.order == Order::seeded ? order_.size() : end_of_warp(begin);
+      do {
+        met_ = false;
+        for (std::size_t i = begin; i < end; ++i) {
+          const Thread& thread = threads_[static_cast<std::size_t>(order_[i])];
+          if (thread.state != State::unborn && thread.state != State::runnable) continue;
+          progress = true;
+          resume(static_cast<int>(order_[i]));
+          if (cancelled_) return false;
+        }
+      } while (met_ && settings_.order != Order::seeded);
     }
     return progress || open_barrier();
+  }
+
+  /// Where the warp that starts at order_[begin] ends.
+  std::size_t end_of_warp(std::size_t begin) const {
+    std::size_t end = begin;
+    while (end < order_.size() && order_[end] / warp_size == order_[begin] / warp_size) ++end;
+    return end;
   }
 
   void resume(int number) {
@@ -282,6 +298,7 @@ class Block {
   Body body_;
   int current_ = 0;
   std::int64_t spins_ = 0;  // times a thread stepped aside since any thread got anywhere
+  bool met_ = false;        // a collective was completed
   bool cancelled_ = false;
   std::exception_ptr error_;
 };

@@ -1,0 +1,146 @@
+// The primitives kernels are written with, through the kernel language itself.
+#include "emu/lambda_kernel.hpp"
+
+#include <hone/device/launch.cuh>
+#include <hone/prim/async_copy.cuh>
+#include <hone/prim/block.cuh>
+#include <hone/prim/mma.cuh>
+#include <hone/prim/vector.cuh>
+
+#include <doctest/doctest.h>
+
+#include <array>
+#include <cmath>
+#include <numeric>
+#include <vector>
+
+namespace hone {
+inline namespace HONE_TARGET {
+
+__global__ void reductions_kernel(const float* in, float* sums, float* maxima) {
+  auto& scratch = shared_memory<BlockScratch>();
+  const float value = load(in + thread_index());
+  store(sums + thread_index(), block_sum(value, scratch));
+  store(maxima + thread_index(), block_max(value, scratch));
+}
+
+/// The same reduction twice, with the second barrier of block_reduce left out between them.
+__global__ void hasty_reductions_kernel(const float* in, float* out) {
+  auto& scratch = shared_memory<BlockScratch>();
+  for (int turn = 0; turn < 2; ++turn) {
+    const float value = warp_sum(load(in + thread_index()) + static_cast<float>(turn));
+    if (lane_index() == 0) scratch.of_warp[warp_index()] = value;
+    __syncthreads();
+    float total = 0;
+    for (int warp = 0; warp < block_threads() / warp_lanes; ++warp) total += scratch.of_warp[warp];
+    store(out + turn * block_threads() + thread_index(), total);
+  }
+}
+
+__global__ void divergent_sum_kernel(float* out) {
+  auto& scratch = shared_memory<BlockScratch>();
+  if (warp_index() == 0) store(out, block_sum(1.0f, scratch));
+}
+
+__global__ void vectors_kernel(const bf16* in, bf16* out) {
+  auto values = load<8>(in + 8 * thread_index());
+  for (int i = 0; i < 8; ++i) values[i] = from_float<bf16>(2 * to_float(values[i]));
+  store(out + 8 * thread_index(), values);
+}
+
+struct StagedShared {
+  alignas(16) float buffer[2][4 * 32];
+};
+
+/// Sums rows of 128 floats, the next one on its way while one is added up.
+__global__ void staged_sum_kernel(const float* in, int rows, float* out) {
+  auto& shared = shared_memory<StagedShared>();
+  const int mine = 4 * thread_index();
+  float sum = 0;
+  async_copy16(shared.buffer[0] + mine, in + mine, 16);
+  async_commit();
+  for (int row = 0; row < rows; ++row) {
+    if (row + 1 < rows) async_copy16(shared.buffer[(row + 1) % 2] + mine, in + 128 * (row + 1) + mine, 16);
+    async_commit();
+    async_wait<1>();
+    __syncthreads();
+    sum += shared.buffer[row % 2][127 - mine];  // another thread's
+    __syncthreads();
+  }
+  async_wait<0>();
+  store(out + thread_index(), sum);
+}
+
+}  // namespace HONE_TARGET
+}  // namespace hone
+
+using namespace hone;
+using hone::test::contains;
+using hone::test::error_of;
+
+TEST_CASE("block_sum and block_max give every thread the result") {
+  Emu device;
+  for (const unsigned threads : {32u, 96u, 1024u}) {
+    std::vector<float> in(threads), sums(threads), maxima(threads);
+    std::iota(in.begin(), in.end(), -5.0f);
+    launch(device, "reductions", {{1}, {threads}, sizeof(BlockScratch)}, &reductions_kernel, in.data(), sums.data(),
+           maxima.data());
+    const float total = std::accumulate(in.begin(), in.end(), 0.0f);
+    for (unsigned i = 0; i < threads; ++i) {
+      CHECK(sums[i] == total);
+      CHECK(maxima[i] == in.back());
+    }
+  }
+}
+
+TEST_CASE("a barrier missing between two uses of one scratch shows in the order of threads") {
+  Emu device;
+  const auto run = [&](emulator::Order order) {
+    const emulator::WithSettings settings({.order = order});
+    std::vector<float> in(64), out(128);
+    std::iota(in.begin(), in.end(), 0.0f);
+    launch(device, "hasty", {{1}, {64}, sizeof(BlockScratch)}, &hasty_reductions_kernel, in.data(), out.data());
+    return out;
+  };
+  CHECK(run(emulator::Order::forward) != run(emulator::Order::reversed));
+}
+
+TEST_CASE("a reduction that half of the block calls names the kernel's line, not the primitive's") {
+  Emu device;
+  float out = 0;
+  const auto text = error_of([&] {
+    launch(device, "divergent_sum", {{1}, {64}, sizeof(BlockScratch)}, &divergent_sum_kernel, &out);
+  });
+  CHECK(contains(text, "[emu] divergent_sum, block (0, 0, 0): divergent barrier"));
+  CHECK(contains(text, "test_prim.cpp:"));
+}
+
+TEST_CASE("vectors of 16 bytes move whole; a misaligned one is an error") {
+  Emu device;
+  struct alignas(16) Data {
+    std::array<bf16, 8 * 32 + 8> values;
+  } in, out;
+  for (std::size_t i = 0; i < in.values.size(); ++i) in.values[i] = bf16(static_cast<float>(i % 100));
+  launch(device, "vectors", {{1}, {32}, 0}, &vectors_kernel, in.values.data(), out.values.data());
+  for (std::size_t i = 0; i < 256; ++i) CHECK(float(out.values[i]) == 2 * float(in.values[i]));
+  const auto text = error_of([&] {
+    launch(device, "vectors", {{1}, {32}, 0}, &vectors_kernel, in.values.data() + 1, out.values.data());
+  });
+  CHECK(contains(text, "16 bytes at an address 2 past a multiple of 16"));
+}
+
+TEST_CASE("double buffering with async copies is right in every order") {
+  Emu device;
+  struct alignas(16) Data {
+    std::array<float, 5 * 128> values;
+  } in;
+  for (std::size_t i = 0; i < in.values.size(); ++i) in.values[i] = static_cast<float>(i);
+  for (const auto order : {emulator::Order::forward, emulator::Order::reversed, emulator::Order::seeded}) {
+    const emulator::WithSettings settings({.order = order, .seed = 4});
+    std::vector<float> out(32);
+    launch(device, "staged_sum", {{1}, {32}, sizeof(StagedShared)}, &staged_sum_kernel, in.values.data(), 5,
+           out.data());
+    for (int t = 0; t < 32; ++t)
+      CHECK(out[static_cast<std::size_t>(t)] == static_cast<float>(5 * (127 - 4 * t) + 128 * 10));
+  }
+}
