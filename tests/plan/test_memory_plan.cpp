@@ -1,5 +1,6 @@
 // Planned = actual: the plan made on Meta and the run on the processor agree in every category, 0 bytes apart.
 #include <hone/plan/memory_plan.hpp>
+#include <hone/plan/reserve.hpp>
 
 #include <doctest/doctest.h>
 
@@ -64,7 +65,7 @@ void check_planned_is_actual(int variant, const Policy& policy) {
   const Cpu cpu(Cpu::Options{.threads = 1 + variant % 3});
   const auto plan = plan_training<T>(config, stepping, cpu.target(), tokens, tokens);
 
-  reserve(plan, cpu);
+  reserve_slabs(plan, cpu);
   Llama<T> model(config, cpu);
   initialise(model, 7);
   TrainingStep<T, Cpu> step(model, stepping);
@@ -114,4 +115,24 @@ TEST_CASE("a run refuses the byte beyond its budget and names what it was for") 
   };
   CHECK_NOTHROW(run(plan.peak));
   CHECK_THROWS_AS(run(plan.peak - 1), OutOfMemory);
+}
+
+TEST_CASE("after reserve() a loop written by hand asks the system for nothing more") {
+  const auto config = tiny_config(1);
+  const Cpu cpu(Cpu::Options{.threads = 2});
+  Llama<float> model(config, cpu);
+  initialise(model, 7);
+  AdamW optimizer(model.trainable_parameters(), {.learning_rate = 1e-3});
+  reserve(model, {.batch = 4, .length = 64});
+  const auto asked_by = [&](const Batch& batch) {
+    const auto before = cpu.memory().system_allocations();
+    model.loss(batch).backward();
+    CHECK(!optimizer.step().skipped);
+    return cpu.memory().system_allocations() - before;
+  };
+  CHECK(asked_by(planning_batch(256)) == 0);
+  CHECK(asked_by(ragged_batch(5, 1, config.vocab_size)) <= 10);  // blocks between two sizes, once
+  CHECK(asked_by(ragged_batch(5, 1, config.vocab_size)) == 0);
+  model.loss(ragged_batch(2, 1, config.vocab_size)).backward();
+  CHECK_THROWS_AS(reserve(model, {.batch = 1, .length = 8}), Error);
 }

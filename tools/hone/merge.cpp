@@ -20,22 +20,26 @@ std::string stored_dtype(const std::string& folder) {
 }
 
 int merge(const MergeFlags& flags) {
-  check(!flags.model.empty() && !flags.adapter.empty() && !flags.output_dir.empty(),
-        "merge needs --model FOLDER, --adapter FOLDER and --output_dir FOLDER");
+  check(!flags.model.empty() && !flags.output_dir.empty(), "merge needs --model FOLDER and --output_dir FOLDER");
+  check(!flags.adapter.empty() || flags.dtype != "auto",
+        "merge needs --adapter FOLDER, or --dtype to write the base in another element type");
   const std::int64_t shard = parse_bytes("max_shard_size", flags.max_shard_size);
   const std::string dtype = flags.dtype == "auto" ? stored_dtype(flags.model) : flags.dtype;
   make_engine("cpu", dtype, {.threads = flags.threads})
       ->load(flags.model, flags.adapter)
       ->merge_into(flags.output_dir, shard);
-  std::printf("merged %s into %s, written to %s (%s)\n", flags.adapter.c_str(), flags.model.c_str(),
-              flags.output_dir.c_str(), dtype.c_str());
+  if (flags.adapter.empty())
+    std::printf("%s written to %s (%s)\n", flags.model.c_str(), flags.output_dir.c_str(), dtype.c_str());
+  else
+    std::printf("merged %s into %s, written to %s (%s)\n", flags.adapter.c_str(), flags.model.c_str(),
+                flags.output_dir.c_str(), dtype.c_str());
   return 0;
 }
 
 }  // namespace
 
 Command add_merge(CLI::App& app) {
-  auto* command = app.add_subcommand("merge", "fold an adapter into its base model");
+  auto* command = app.add_subcommand("merge", "fold an adapter into its base model (or, without one, change its element type)");
   auto flags = std::make_shared<MergeFlags>();
   command->add_option("--model", flags->model, "Hugging Face folder of the base");
   command->add_option("--adapter", flags->adapter, "PEFT folder");

@@ -1,7 +1,8 @@
 // Memory: where a device's bytes come from. Three sources, one ledger:
 //   - slabs: weights, gradients and optimizer state are each taken at once and handed out from the front;
 //   - a plan: a step's temporaries sit at offsets packed ahead of time, replayed by allocation number;
-//   - online: code that has no plan gets cached blocks, and memory grows until that cache is warm.
+//   - online: code that has no plan gets cached blocks (a free one at most twice as large is taken again), and memory
+//     grows until that cache is warm.
 #pragma once
 
 #include <hone/core/checked.hpp>
@@ -29,7 +30,7 @@ struct Block {
   Ledger::Entry* entry = nullptr;
   std::int64_t lifetime = -1;   ///< index in the trace that recorded it, -1 outside one
   std::int64_t recording = -1;  ///< which recording that was
-  bool online = false;          ///< returns to the cache when released
+  std::int64_t cached = 0;      ///< size of the online block behind it, which returns to the cache; 0 = none
   bool in_slab = false;         ///< counts among its slab's live blocks
 };
 
@@ -62,7 +63,7 @@ class Memory {
 
   Block allocate(std::int64_t bytes, Category category, std::string_view name) {
     const std::lock_guard lock(mutex_);
-    Block block{nullptr, rounded(bytes), ledger_.entry(category, name), -1, -1, false, false};
+    Block block{nullptr, rounded(bytes), ledger_.entry(category, name), -1, -1, 0, false};
     refuse_above_budget(block, name);
     if (recording_ && is_temporary(category)) {
       block.lifetime = static_cast<std::int64_t>(trace_.size());
@@ -79,7 +80,7 @@ class Memory {
     const std::lock_guard lock(mutex_);
     ledger_.add(block.entry, -block.bytes);
     if (recording_ && block.recording == recordings_) trace_[static_cast<std::size_t>(block.lifetime)].death = clock_++;
-    if (block.online) cache_.find(block.bytes)->second.push_back(block.data);
+    if (block.cached > 0) cache_.find(block.cached)->second.push_back(block.data);
     if (block.in_slab) leave_slab(block);
   }
 
@@ -154,14 +155,21 @@ class Memory {
       ++slab.live;
       return;
     }
-    auto& free_blocks = cache_[block.bytes];
-    block.online = true;
-    if (free_blocks.empty()) {
-      block.data = system_allocate(block.bytes, name);
-    } else {
-      block.data = free_blocks.back();
-      free_blocks.pop_back();
+    take_cached(block, name);
+  }
+
+  /// The smallest free block that fits without wasting more than it holds; else a new one of the size asked for.
+  void take_cached(Block& block, std::string_view name) {
+    for (auto size = cache_.lower_bound(block.bytes); size != cache_.end() && size->first <= 2 * block.bytes; ++size) {
+      if (size->second.empty()) continue;
+      block.cached = size->first;
+      block.data = size->second.back();
+      size->second.pop_back();
+      return;
     }
+    block.cached = std::max(block.bytes, target_.alignment);
+    cache_.try_emplace(block.cached);  // so that release() finds its list
+    block.data = system_allocate(block.cached, name);
   }
 
   void leave_slab(const Block& block) noexcept {

@@ -60,7 +60,7 @@ MemoryPlan plan_training(const LlamaConfig& config, const StepConfig& step_confi
 
 /// Takes the slabs of a plan on a device, before the model is built there.
 template <Device D>
-void reserve(const MemoryPlan& plan, const D& device) {
+void reserve_slabs(const MemoryPlan& plan, const D& device) {
   for (const Category category : {Category::weights, Category::gradients, Category::optimizer})
     device.memory().reserve_slab(category, plan.resident[index_of(category)]);
 }

@@ -76,7 +76,7 @@ class Trainer {
 
   TrainSummary run() {
     enforce_budget();
-    reserve(plan(), device_);
+    reserve_slabs(plan(), device_);
     Llama<T, D> model(model_config_, device_);
     load(model);
     TrainingStep<T, D, C> step(model, step_config(config_, policy_));

@@ -1,0 +1,183 @@
+// Whole runs of a tiny model: what is written, that memory is as planned, that a resumed run ends in the same bits.
+#include <hone/train/trainer.hpp>
+
+#include "support/data.hpp"
+#include "support/files.hpp"
+
+#include <doctest/doctest.h>
+
+#include <map>
+#include <string>
+
+using namespace hone;
+
+namespace {
+
+/// A folder with a random model of 40 thousand parameters and the bundled tokenizer.
+void make_model(const std::filesystem::path& folder) {
+  const auto bundled = std::filesystem::path(HONE_SOURCE_DIR) / "examples" / "data" / "tiny";
+  auto config = read_llama_config(bundled / "config.json");
+  config.hidden_size = 24;
+  config.intermediate_size = 40;
+  config.num_hidden_layers = 2;
+  config.num_attention_heads = 4;
+  config.num_key_value_heads = 2;
+  config.head_dim = 6;
+  Llama<float> model(config, Cpu{});
+  initialise(model, 3, 0.2);
+  save_llama(model, folder, bundled);
+}
+
+void make_rows(const std::filesystem::path& path) {
+  std::string text;
+  for (int i = 0; i < 22; ++i)
+    text += fmt::format("{{\"prompt\": \"name[Item{}] | price[${}]\\n\", \"completion\": \" Item{} costs ${}{}.\"}}\n",
+                        i, i * 3 % 17, i, i * 3 % 17, std::string(static_cast<std::size_t>(i % 5) * 4, 'x'));
+  write_file(path, text);
+}
+
+/// The folder of one test: a model, rows, and the runs that a test makes there.
+class Workplace {
+ public:
+  Workplace() {
+    make_model(folder_ / "model");
+    make_rows(folder_ / "rows.jsonl");
+  }
+  std::filesystem::path operator/(std::string_view name) const { return folder_ / name; }
+
+  TrainConfig config(const std::string& output) const {
+    TrainConfig out;
+    out.model = folder_ / "model";
+    out.data = folder_ / "rows.jsonl";
+    out.output_dir = folder_ / output;
+    out.max_length = 128;
+    out.val_size = 0.1;
+    out.num_epochs = 2;
+    out.learning_rate = 5e-3;
+    out.lora_r = 4;
+    out.lora_dropout = 0.1;
+    out.save_steps = 3;
+    out.save_total_limit = 20;
+    return out;
+  }
+
+ private:
+  test::TemporaryFolder folder_;
+};
+
+TrainSummary run(const TrainConfig& config, const Policy& policy = policy::fp32, int threads = 2) {
+  const Cpu device(Cpu::Options{.threads = threads});
+  if (policy.compute == DType::bf16) return train<bf16>(config, policy, device, Console::quiet());
+  return train<float>(config, policy, device, Console::quiet());
+}
+
+/// All bytes below a folder, by relative path.
+std::map<std::string, std::string> contents(const std::filesystem::path& folder) {
+  std::map<std::string, std::string> out;
+  for (const auto& entry : std::filesystem::recursive_directory_iterator(folder))
+    if (entry.is_regular_file())
+      out[std::filesystem::relative(entry.path(), folder).string()] = read_file(entry.path());
+  return out;
+}
+
+}  // namespace
+
+TEST_CASE("a resumed run ends in the bits of the run that was never stopped") {
+  const Workplace place;
+  for (const auto& [method, policy] :
+       {std::pair{"lora", policy::fp32}, {"full", policy::mixed}, {"full", policy::bf16}}) {
+    CAPTURE(method);
+    CAPTURE(policy.name);
+    auto config = place.config(fmt::format("whole-{}-{}", method, policy.name));
+    config.method = method;
+    config.gradient_accumulation_steps = 2;
+    const auto whole = run(config, policy, 2);
+    CHECK(whole.planned_bytes == whole.actual_bytes);
+    CHECK(whole.steps == 6);
+
+    const std::filesystem::path first(config.output_dir),
+        second = place / fmt::format("resumed-{}-{}", method, policy.name);
+    auto resumed = config;
+    resumed.output_dir = second;
+    resumed.resume = first / "checkpoint-3";
+    CHECK(run(resumed, policy, 1).steps == whole.steps);  // another number of threads, the same bits
+    CHECK(contents(first / "last") == contents(second / "last"));
+    const auto state = "checkpoint-6/optimizer.safetensors";
+    CHECK(read_file(first / state) == read_file(second / state));
+  }
+}
+
+TEST_CASE("a run learns, writes its metrics, keeps best and last, and does not go on as another run") {
+  const Workplace place;
+  auto config = place.config("out");
+  config.num_epochs = 6;
+  config.save_total_limit = 2;
+  const auto summary = run(config);
+  CHECK(*summary.eval_loss < 0.9 * *summary.first_eval_loss);
+  const std::filesystem::path out(config.output_dir);
+  CHECK(list_checkpoints(out).size() == 2);
+  CHECK(std::filesystem::exists(out / "best" / "adapter_model.safetensors"));
+  CHECK(std::filesystem::exists(out / "last" / "adapter_config.json"));
+  std::int64_t steps = 0, evaluations = 0;
+  for (const auto& line : read_lines(out / "metrics.jsonl")) {
+    const auto json = parse_json(line, "metrics.jsonl");
+    steps += json.contains("loss") ? 1 : 0;
+    evaluations += json.contains("eval_loss") ? 1 : 0;
+  }
+  CHECK(steps == summary.steps);
+  CHECK(evaluations == 7);  // before the first step and after each of six epochs
+
+  auto other = config;
+  other.resume = "true";
+  other.learning_rate = 1e-3;
+  CHECK(test::contains(test::message_of([&] { run(other); }), "other data or other settings"));
+}
+
+TEST_CASE("gradient accumulation over ragged rows equals the large batch") {
+  const Workplace place;
+  auto large = place.config("large"), small = place.config("small");
+  large.lora_dropout = small.lora_dropout = 0;  // masks are drawn by batch
+  small.batch_size = 2;
+  small.gradient_accumulation_steps = 2;
+  const auto a = run(large), b = run(small);
+  CHECK(a.steps == b.steps);
+  CHECK(*a.eval_loss == doctest::Approx(*b.eval_loss).epsilon(1e-5));
+}
+
+TEST_CASE("steps that are not finite are skipped and reported") {
+  const Workplace place;
+  auto config = place.config("out");
+  config.method = "full";
+  config.optimizer = "sgd";
+  config.max_grad_norm = 0;
+  config.learning_rate = 100;
+  config.momentum = 0;
+  config.num_epochs = 4;
+  CHECK(run(config).skipped > 0);
+  config.output_dir = place / "stopped";
+  config.on_nonfinite = "stop";
+  CHECK(test::contains(test::message_of([&] { run(config); }), "not finite"));
+}
+
+TEST_CASE("early stopping, budgets and nonsense end a run with a sentence") {
+  const Workplace place;
+  auto config = place.config("early");
+  config.learning_rate = 0;
+  config.num_epochs = 8;
+  config.early_stopping_patience = 2;
+  CHECK(run(config).steps < 40);
+
+  const auto refused = [&](auto change) {
+    auto bad = place.config("bad");
+    change(bad);
+    return test::message_of([&] { run(bad); });
+  };
+  CHECK(test::contains(refused([](auto& c) { c.vram_budget = 1000; }), "vram_budget"));
+  CHECK(test::contains(refused([](auto& c) { c.learning_rate = std::numeric_limits<double>::quiet_NaN(); }),
+                       "learning_rate"));
+  CHECK(test::contains(refused([](auto& c) { c.batch_size = 0; }), "batch_size"));
+  CHECK(test::contains(refused([](auto& c) { c.max_length = 100000; }), "max_length"));
+  CHECK(test::contains(refused([](auto& c) { c.lora_r = 0; }), "rank"));
+  CHECK(test::contains(refused([](auto& c) { c.target_modules = {"no_such_proj"}; }), "no_such_proj"));
+  CHECK(test::contains(refused([&](auto& c) { c.data = place / "missing.jsonl"; }), "missing.jsonl"));
+}
