@@ -19,6 +19,7 @@
 #include <hone/memory/ledger.hpp>
 #include <hone/memory/memory.hpp>
 #include <hone/memory/pack.hpp>
+#include <hone/memory/replay.hpp>
 #include <hone/memory/trace.hpp>
 #include <hone/tensor/attention_shape.hpp>
 #include <hone/tensor/device.hpp>
@@ -81,6 +82,7 @@
 #include <hone/cpu/nest.hpp>
 #include <hone/cpu/optimizer.hpp>
 #include <hone/cpu/partition.hpp>
+#include <hone/cpu/philox_words.hpp>
 #include <hone/cpu/qk_norm_rope.hpp>
 #include <hone/cpu/reduce.hpp>
 #include <hone/cpu/rms_norm.hpp>
@@ -92,6 +94,7 @@
 #include <hone/cpu/vector_math.hpp>
 #include <hone/nn/batch.hpp>
 #include <hone/nn/bypass.hpp>
+#include <hone/nn/device_batch.hpp>
 #include <hone/nn/init.hpp>
 #include <hone/nn/linear.hpp>
 #include <hone/nn/parameter.hpp>
@@ -101,3 +104,5 @@
 #include <hone/optim/schedule.hpp>
 #include <hone/optim/sgd.hpp>
 #include <hone/peft/lora.hpp>
+#include <hone/peft/method.hpp>
+#include <hone/step/communicator.hpp>

@@ -3,10 +3,17 @@
 #pragma once
 
 #include <hone/engine.hpp>
+#include <hone/nn/weights_io.hpp>
+#include <hone/peft/adapter_folder.hpp>
+#include <hone/step/training_step.hpp>
+#include <hone/plan/memory_plan.hpp>
+#include <hone/plan/reserve.hpp>
+#include <hone/io/adapter_files.hpp>
 #include <hone/io/atomic_file.hpp>
 #include <hone/io/atomic_folder.hpp>
 #include <hone/io/byte_reader.hpp>
 #include <hone/io/elements.hpp>
+#include <hone/io/hash.hpp>
 #include <hone/io/json.hpp>
 #include <hone/io/mapped_file.hpp>
 #include <hone/io/read_file.hpp>
@@ -28,6 +35,7 @@
 #include <hone/text/post_processor.hpp>
 #include <hone/text/pre_tokenizer.hpp>
 #include <hone/text/regex.hpp>
+#include <hone/text/rows.hpp>
 #include <hone/text/tokenizer.hpp>
 #include <hone/text/tokenizer_config.hpp>
 #include <hone/text/unicode.hpp>
@@ -42,6 +50,19 @@
 #include <hone/models/llama_layer.hpp>
 #include <hone/models/loss.hpp>
 #include <hone/models/token_ids.hpp>
-#include <hone/nn/weights_io.hpp>
+#include <hone/infer/generate.hpp>
+#include <hone/infer/sampler.hpp>
+#include <hone/eval/documents.hpp>
+#include <hone/eval/generation_metrics.hpp>
+#include <hone/eval/perplexity.hpp>
 #include <hone/eval/slot_errors.hpp>
 #include <hone/eval/text_metrics.hpp>
+#include <hone/train/batches.hpp>
+#include <hone/train/checkpoint.hpp>
+#include <hone/train/configured_step.hpp>
+#include <hone/train/examples.hpp>
+#include <hone/train/run_log.hpp>
+#include <hone/train/train_config.hpp>
+#include <hone/train/train_summary.hpp>
+#include <hone/train/trainer.hpp>
+#include <hone/train/truncation.hpp>
