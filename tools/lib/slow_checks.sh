@@ -34,7 +34,7 @@ slow_umbrellas() { "$HONE_ROOT/tools/sync.py" --check; }
 slow_shellcheck() {
   command -v shellcheck >/dev/null || skip "shellcheck is not installed"
   cd "$HONE_ROOT"
-  shellcheck -x .ci/run tools/test tools/quickstart tools/lib/*.sh
+  shellcheck -x .ci/run tools/test tools/quickstart tools/fetch_real tools/lib/*.sh tests/compile/*.sh
 }
 
 # ---- headers ------------------------------------------------------------------------------------------------------
@@ -126,6 +126,9 @@ slow_ten_lines() {
   g++ "${STD[@]}" -fsyntax-only "${WARNINGS[@]}" -I"$HONE_ROOT/include" "$COMPILE/ten_lines.cpp"
   clang++ "${STD[@]}" -fsyntax-only "${WARNINGS[@]}" -I"$HONE_ROOT/include" "$COMPILE/ten_lines.cpp"
 }
+
+# tools/new_op.py on a copy of the tree: what it stamps out compiles, fails its gradcheck, and passes once filled in.
+slow_new_op() { "$COMPILE/new_op.sh" "$(scratch new_op)"; }
 
 # ---- use from outside ---------------------------------------------------------------------------------------------
 
@@ -249,5 +252,5 @@ slow_long_runs() {
     --counts "$CHECK_COUNTS" --skips "$CHECK_SKIP_LIST" -ts="slow*"
 }
 
-SLOW_CHECKS=(layers umbrellas shellcheck headers must_fail ten_lines odr march drop_in_bare drop_in_cmake install nvcc
+SLOW_CHECKS=(layers umbrellas shellcheck headers must_fail ten_lines new_op odr march drop_in_bare drop_in_cmake install nvcc
   aarch64 clang sanitizers long_runs)
