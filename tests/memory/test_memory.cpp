@@ -56,6 +56,21 @@ TEST_CASE("online memory is used again, by size, and the system is asked once") 
   CHECK(asked == 3);
 }
 
+TEST_CASE("a free block up to twice as large is taken, a larger one is not") {
+  Memory memory({}, true);
+  const Block large = take(memory, 1024);
+  memory.release(large);
+  const Block half = take(memory, 512);
+  CHECK(half.data == large.data);
+  CHECK(half.bytes == 512);
+  memory.release(half);
+  const Block less = take(memory, 448);
+  CHECK(less.data != large.data);
+  memory.release(less);
+  for (int round = 0; round < 3; ++round) memory.release(take(memory, 0));
+  CHECK(memory.system_allocations() == 3);
+}
+
 TEST_CASE("blocks without bytes are legal, also from a full slab") {
   Memory memory({}, true);
   memory.reserve_slab(Category::weights, 128);
@@ -74,12 +89,12 @@ TEST_CASE("a slab hands out neighbours, then memory goes online") {
   const Block late = take(memory, 100, "late", Category::gradients);
   const Block elsewhere = take(memory, 64, "w", Category::weights);
   CHECK(b.data == a.data + 128);
-  CHECK(late.online);
-  CHECK(elsewhere.online);
+  CHECK(late.cached == 128);
+  CHECK(elsewhere.cached == 64);
   CHECK(memory.system_allocations() == 3);
   for (const Block& block : {a, b, late, elsewhere}) memory.release(block);
   memory.reserve_slab(Category::gradients, 64);  // the first went back with its last block
-  CHECK_FALSE(take(memory, 64, "c", Category::gradients).online);
+  CHECK(take(memory, 64, "c", Category::gradients).in_slab);
 }
 
 TEST_CASE("a budget refuses with the ledger's words, and host memory is not under it") {

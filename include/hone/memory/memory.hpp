@@ -160,14 +160,15 @@ class Memory {
 
   /// The smallest free block that fits without wasting more than it holds; else a new one of the size asked for.
   void take_cached(Block& block, std::string_view name) {
-    for (auto size = cache_.lower_bound(block.bytes); size != cache_.end() && size->first <= 2 * block.bytes; ++size) {
+    const std::int64_t wanted = std::max(block.bytes, target_.alignment);
+    for (auto size = cache_.lower_bound(wanted); size != cache_.end() && size->first <= 2 * wanted; ++size) {
       if (size->second.empty()) continue;
       block.cached = size->first;
       block.data = size->second.back();
       size->second.pop_back();
       return;
     }
-    block.cached = std::max(block.bytes, target_.alignment);
+    block.cached = wanted;
     cache_.try_emplace(block.cached);  // so that release() finds its list
     block.data = system_allocate(block.cached, name);
   }
