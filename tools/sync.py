@@ -46,7 +46,7 @@ def headers_of(folders: list) -> list:
 
 
 def umbrella(name: str, headers: list) -> str:
-    lines = [OPENING[name], NOTE, "#pragma once", "", *(f"#include <{header}>" for header in headers)]
+    lines = [OPENING[name], NOTE, "#pragma once", "", *(f"#include <{header}>" for header in sorted(headers))]
     return "\n".join(lines) + "\n"
 
 
