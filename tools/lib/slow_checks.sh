@@ -123,6 +123,7 @@ slow_must_fail() {
 
 # The program of the README, compiled as a stranger would.
 slow_ten_lines() {
+  sed -n '/^#include <hone\/hone.hpp>$/,/^```$/p' "$HONE_ROOT/README.md" | sed '$d' | diff - "$COMPILE/ten_lines.cpp"
   g++ "${STD[@]}" -fsyntax-only "${WARNINGS[@]}" -I"$HONE_ROOT/include" "$COMPILE/ten_lines.cpp"
   clang++ "${STD[@]}" -fsyntax-only "${WARNINGS[@]}" -I"$HONE_ROOT/include" "$COMPILE/ten_lines.cpp"
 }
