@@ -91,7 +91,7 @@ TEST_CASE("golden: llama.cpp's vectors on six vocabularies") {
     REQUIRE(ids.size() == texts.size());
     const auto tokenizer = Tokenizer::from_folder(*data / "tokenizers" / folder);
     for (std::size_t i = 0; i < texts.size(); ++i) {
-      INFO(folder << " text " << i << ": " << texts[i]);
+      INFO(vectors.string() << " text " << i << ": " << texts[i]);
       CHECK(tokenizer.encode(texts[i], {.add_special_tokens = false}) == ids[i]);
       // Qwen2 normalises, the others give the text back; all stream what they decode.
       if (folder != "qwen2") CHECK(tokenizer.decode(ids[i]) == texts[i]);

@@ -68,7 +68,8 @@ class Bpe {
       std::string_view origin)
       : vocabulary_(std::move(vocabulary)), settings_(settings), merges_(merges.size()) {
     std::int32_t rank = 0;
-    for (const auto& [left, right] : merges) {
+    for (const auto& merge : merges) {
+      const auto &left = merge.first, &right = merge.second;
       const auto place = [&] { return fmt::format("merges[{}] (\"{}\" + \"{}\")", rank, left, right); };
       const auto token = [&](const std::string& text) {
         const auto id = vocabulary_.find(text);

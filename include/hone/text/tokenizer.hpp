@@ -243,7 +243,8 @@ class Tokenizer {
 };
 
 /// Decodes ids one by one, as a model makes them. What push returns and flush ends with, put together, is what
-/// Tokenizer::decode gives for all ids; no character is ever split between two pieces.
+/// Tokenizer::decode gives for all ids; no character is ever split between two pieces. A row of byte tokens (<0x..>) is
+/// held until it ends, because only then it is known whether it is text.
 class StreamDecoder {
  public:
   explicit StreamDecoder(Tokenizer tokenizer, bool skip_special_tokens = true)
