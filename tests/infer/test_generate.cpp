@@ -5,6 +5,7 @@
 #include <hone/models/generation_config.hpp>
 #include <hone/models/llama_folder.hpp>
 
+#include "models/golden.hpp"
 #include "support/data.hpp"
 
 #include <doctest/doctest.h>
@@ -83,4 +84,61 @@ TEST_CASE("stories260K: bf16 stays close to fp32") {
   double difference = 0;
   for (std::size_t i = 0; i < wide.size(); ++i) difference += narrow[i] - wide[i];
   CHECK(std::abs(difference) / static_cast<double>(wide.size()) <= 5e-3);
+}
+
+TEST_CASE("greedy continuations of every family equal those of transformers, cache and window included") {
+  for (const char* family : test::golden_families) {
+    CAPTURE(family);
+    const test::Golden golden(family);
+    const auto model = load_llama<float>(golden.folder());
+    const auto prompt = golden.json()["greedy"]["prompt"].get<std::vector<std::int32_t>>();
+    const auto wanted = golden.json()["greedy"]["continuation"].get<std::vector<std::int32_t>>();
+    const auto count = static_cast<std::int64_t>(wanted.size());
+    CHECK(generate(model, prompt, {.sampling = {.temperature = 0}, .max_new_tokens = count}) == wanted);
+  }
+}
+
+TEST_CASE("a token behind the cache sees what it sees in one pass") {
+  const test::Golden golden("mistral");  // its window is shorter than the text
+  const auto model = load_llama<float>(golden.folder());
+  std::vector<std::int32_t> ids;
+  for (int i = 0; i < 30; ++i) ids.push_back(i * 7 % 96);
+  const auto whole = model.logits(one_document(ids)).rows(29, 1).to_vector();
+  auto cache = model.make_cache(30);
+  model.logits(std::span<const std::int32_t>(ids).first(11), cache);
+  for (std::size_t i = 11; i < 29; ++i) model.logits(std::span<const std::int32_t>(&ids[i], 1), cache);
+  CHECK(test::largest_difference(model.logits(std::span<const std::int32_t>(&ids[29], 1), cache).to_vector(), whole) <=
+        1e-5);
+}
+
+TEST_CASE("generation ends at the context, at a stop token and when the onlooker says so") {
+  const test::Golden golden("llama2");
+  const auto model = load_llama<float>(golden.folder());
+  const std::vector<std::int32_t> prompt = {1, 5, 9};
+  const auto greedy = [&](GenerateOptions options) {
+    options.sampling.temperature = 0;
+    return generate(model, prompt, options);
+  };
+  const auto context = model.config().max_position_embeddings;
+  const auto all = greedy({.max_new_tokens = 10000});
+  CHECK(static_cast<std::int64_t>(all.size()) == context - 3);
+  const auto stopped = greedy({.stop_ids = {all[4]}});
+  CHECK(stopped.size() <= 4);
+  int seen = 0;
+  CHECK(generate(model, prompt, {.sampling = {.temperature = 0}}, [&](std::int32_t) { return ++seen < 3; }).size() ==
+        3);
+  CHECK_THROWS_AS(generate(model, std::vector<std::int32_t>{}, {}), Error);
+  CHECK_THROWS_AS(generate(model, std::vector<std::int32_t>(static_cast<std::size_t>(context) + 1, 1), {}), Error);
+}
+
+TEST_CASE("windows of half a context score every token once") {
+  for (const std::int64_t length : {2, 7, 8, 9, 12, 13, 31}) {
+    std::vector<std::int32_t> ids(static_cast<std::size_t>(length));
+    std::int64_t scored = 0;
+    for (const Example& window : detail::windows(ids, 8)) {
+      CHECK(window.ids.size() <= 8);
+      scored += window.supervised_tokens();
+    }
+    CHECK(scored == length - 1);
+  }
 }

@@ -13,7 +13,7 @@
 namespace hone {
 
 struct GenerateOptions {
-  SamplingOptions sampling;
+  SamplingOptions sampling = {};
   std::int64_t max_new_tokens = 256;
   std::vector<std::int32_t> stop_ids = {};  ///< generation ends before any of them
 };
