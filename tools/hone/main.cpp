@@ -4,10 +4,13 @@
 
 #include <hone/core/error.hpp>
 
+#include <csignal>
 #include <cstdio>
 #include <exception>
 
 int main(int argc, char** argv) {
+  std::signal(SIGXFSZ, SIG_IGN);  // a file that may not grow is an error to report, not a reason to die
+  std::signal(SIGPIPE, SIG_IGN);
   try {
     CLI::App app{"hone " HONE_VERSION ": trains Llama-family models and tells beforehand what memory that takes",
                  "hone"};
