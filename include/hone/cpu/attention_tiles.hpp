@@ -36,14 +36,15 @@ struct OnlineSoftmax {
   }
 };
 
-/// Multiplies every row of a tile by its own factor.
+/// Multiplies every row of a tile by its own factor; cols is a multiple of lane_count.
 template <class S>
 struct ScaleRows {
   HONE_ALWAYS_INLINE static void run(S* HONE_RESTRICT tile, std::int64_t stride, std::int64_t rows, std::int64_t cols,
                                      const S* HONE_RESTRICT factor) {
     for (std::int64_t row = 0; row < rows; ++row)
       if (factor[row] != S{1})
-        for (std::int64_t col = 0; col < cols; ++col) tile[row * stride + col] *= factor[row];
+        for (std::int64_t at = 0; at < cols; at += lane_count)
+          for (int l = 0; l < lane_count; ++l) tile[row * stride + at + l] *= factor[row];
   }
 };
 
@@ -57,12 +58,13 @@ struct ScoreGradient {
     for (std::int64_t line = 0; line < lines; ++line) {
       S* HONE_RESTRICT s = scores + line * stride;
       S* HONE_RESTRICT d = gradient + line * stride;
-      for (std::int64_t lane = 0; lane < lanes; ++lane) {
-        const std::int64_t at = ByLine ? line : lane;
-        const S p = vector_exp(s[lane] - lse[at]);
-        s[lane] = p;
-        d[lane] = p * (d[lane] - delta[at]);
-      }
+      for (std::int64_t at = 0; at < lanes; at += lane_count)
+        for (int l = 0; l < lane_count; ++l) {
+          const std::int64_t owner = ByLine ? line : at + l;
+          const S p = vector_exp(s[at + l] - lse[owner]);
+          s[at + l] = p;
+          d[at + l] = p * (d[at + l] - delta[owner]);
+        }
     }
   }
 };

@@ -8,6 +8,7 @@
 #include <hone/cpu/vector_math.hpp>
 
 #include <cstdint>
+#include <utility>
 
 namespace hone::cpu {
 
@@ -27,7 +28,8 @@ struct TileProduct {
   bool accumulate;
 };
 
-/// `Bytes` is the register's width. The inner block is 4 rows by `Vectors` registers, whose sums stay in registers.
+/// `Bytes` is the register's width. The inner block is 4 rows by `Vectors` registers (8 by 1 where
+/// the columns run out), whose sums stay in registers.
 template <class S, int Bytes, int Vectors>
 struct TileMatMul {
   typedef S Vector __attribute__((vector_size(Bytes)));
@@ -42,28 +44,44 @@ struct TileMatMul {
  private:
   template <int Count>
   HONE_ALWAYS_INLINE static void columns(const TileProduct<S>& p, std::int64_t column) {
+    constexpr int rows = Count == 1 ? 8 : 4;  // enough independent sums to hide the latency of an addition
     std::int64_t row = 0;
-    for (; row + 4 <= p.m; row += 4) block<4, Count>(p, row, column);
+    for (; row + rows <= p.m; row += rows) block<rows, Count>(p, row, column);
     for (; row < p.m; ++row) block<1, Count>(p, row, column);
   }
 
   template <int Rows, int Count>
   HONE_ALWAYS_INLINE static void block(const TileProduct<S>& p, std::int64_t row, std::int64_t column) {
-    Vector sum[Rows][Count] = {};
+    constexpr auto cells = std::make_integer_sequence<int, Rows * Count>{};
+    Vector sum[Rows * Count] = {};
     S* const c = p.c + row * p.c_row + column;
-    if (p.accumulate)
-      for (int i = 0; i < Rows; ++i)
-        for (int j = 0; j < Count; ++j) __builtin_memcpy(&sum[i][j], c + i * p.c_row + j * width, Bytes);
+    if (p.accumulate) load<Count>(sum, c, p.c_row, cells);
     const S* a = p.a + row * p.a_row;
     const S* b = p.b + column;
     for (std::int64_t k = 0; k < p.k; ++k, a += p.a_column, b += p.b_row) {
       Vector from_b[Count];
-      for (int j = 0; j < Count; ++j) __builtin_memcpy(&from_b[j], b + j * width, Bytes);
-      for (int i = 0; i < Rows; ++i)
-        for (int j = 0; j < Count; ++j) sum[i][j] += a[i * p.a_row] * from_b[j];
+      load<Count>(from_b, b, 0, std::make_integer_sequence<int, Count>{});
+      multiply_add<Count>(sum, a, p.a_row, from_b, cells);
     }
-    for (int i = 0; i < Rows; ++i)
-      for (int j = 0; j < Count; ++j) __builtin_memcpy(c + i * p.c_row + j * width, &sum[i][j], Bytes);
+    store<Count>(sum, c, p.c_row, cells);
+  }
+
+  // Cell I of a block is row I / Count, register I % Count. Unrolled by the language, not left to the optimiser: the
+  // sums must be registers at -O2 as well.
+  template <int Count, int... I>
+  HONE_ALWAYS_INLINE static void load(Vector* to, const S* from, std::int64_t stride,
+                                      std::integer_sequence<int, I...>) {
+    (__builtin_memcpy(&to[I], from + I / Count * stride + I % Count * width, Bytes), ...);
+  }
+  template <int Count, int... I>
+  HONE_ALWAYS_INLINE static void store(const Vector* from, S* to, std::int64_t stride,
+                                       std::integer_sequence<int, I...>) {
+    (__builtin_memcpy(to + I / Count * stride + I % Count * width, &from[I], Bytes), ...);
+  }
+  template <int Count, int... I>
+  HONE_ALWAYS_INLINE static void multiply_add(Vector* sum, const S* a, std::int64_t a_row, const Vector* b,
+                                              std::integer_sequence<int, I...>) {
+    ((sum[I] += a[I / Count * a_row] * b[I % Count]), ...);
   }
 };
 
@@ -79,7 +97,7 @@ TileMatMulPath<S> tile_matmul_path([[maybe_unused]] Isa isa) {
   return &hone::detail::run_portable<TileMatMul<S, 16, 2>, TileProduct<S>>;
 }
 
-/// Rows of a tile in S: from a tensor row after row, widened, times `factor`, columns [cols, padded) zero.
+/// Rows of a tile in S: from a tensor row after row, widened, columns [cols, padded) zero.
 template <class T, class S>
 struct LoadTile {
   HONE_ALWAYS_INLINE static void run(const T* from, std::int64_t from_row, std::int64_t rows, std::int64_t cols,
@@ -87,7 +105,10 @@ struct LoadTile {
     for (std::int64_t row = 0; row < rows; ++row) {
       const T* source = from + row * from_row;
       S* HONE_RESTRICT sink = to + row * to_row;
-      for (std::int64_t col = 0; col < cols; ++col) sink[col] = widen(source[col]);
+      std::int64_t at = 0;
+      for (; at + tile_lanes <= cols; at += tile_lanes)  // a fixed count: vector code at -O2 as well
+        for (int l = 0; l < tile_lanes; ++l) sink[at + l] = widen(source[at + l]);
+      for (; at < cols; ++at) sink[at] = widen(source[at]);
       for (std::int64_t col = cols; col < padded; ++col) sink[col] = S{0};
     }
   }
