@@ -31,6 +31,8 @@ slow_layers() {
 
 slow_umbrellas() { "$HONE_ROOT/tools/sync.py" --check; }
 
+slow_converters() { "$HONE_ROOT/tests/tools/converters.py"; }
+
 slow_shellcheck() {
   command -v shellcheck >/dev/null || skip "shellcheck is not installed"
   cd "$HONE_ROOT"
@@ -253,5 +255,5 @@ slow_long_runs() {
     --counts "$CHECK_COUNTS" --skips "$CHECK_SKIP_LIST" -ts="slow*"
 }
 
-SLOW_CHECKS=(layers umbrellas shellcheck headers must_fail ten_lines new_op odr march drop_in_bare drop_in_cmake install nvcc
+SLOW_CHECKS=(layers umbrellas converters shellcheck headers must_fail ten_lines new_op odr march drop_in_bare drop_in_cmake install nvcc
   aarch64 clang sanitizers long_runs)
