@@ -61,8 +61,10 @@
 #include <hone/train/checkpoint.hpp>
 #include <hone/train/configured_step.hpp>
 #include <hone/train/examples.hpp>
+#include <hone/train/fingerprint.hpp>
 #include <hone/train/run_log.hpp>
 #include <hone/train/train_config.hpp>
 #include <hone/train/train_summary.hpp>
 #include <hone/train/trainer.hpp>
+#include <hone/train/training_data.hpp>
 #include <hone/train/truncation.hpp>

@@ -1,13 +1,14 @@
 // The trainer: plans its memory, loads, steps, validates, saves, resumes. It knows no method by name.
 #pragma once
 
-#include <hone/io/hash.hpp>
 #include <hone/plan/memory_plan.hpp>
 #include <hone/train/batches.hpp>
 #include <hone/train/checkpoint.hpp>
 #include <hone/train/configured_step.hpp>
+#include <hone/train/fingerprint.hpp>
 #include <hone/train/run_log.hpp>
 #include <hone/train/train_summary.hpp>
+#include <hone/train/training_data.hpp>
 
 #include <atomic>
 #include <chrono>
@@ -21,32 +22,6 @@
 #include <vector>
 
 namespace hone {
-
-/// The rows of a run.
-struct TrainingData {
-  std::vector<Example> train, valid;
-  std::int64_t dropped = 0, truncated = 0;
-};
-
-/// Loads the rows a configuration names. Without eval_data a seeded share of val_size is held out (none when it is 0).
-inline TrainingData load_training_data(const TrainConfig& config, const Tokenizer& tokenizer) {
-  const ExampleOptions options{config.max_length, truncation_named(config.truncation)};
-  const RowFormat format = row_format_named(config.format);
-  auto all = load_examples(config.data, tokenizer, options, format);
-  TrainingData out{{}, {}, all.dropped, all.truncated};
-  if (!config.eval_data.empty()) {
-    out.valid = load_examples(config.eval_data, tokenizer, options, format).items;
-    out.train = std::move(all.items);
-    return out;
-  }
-  const auto order = shuffled(all.items.size(), config.seed, ~std::uint64_t{0});
-  auto held_out = static_cast<std::size_t>(std::llround(config.val_size * static_cast<double>(order.size())));
-  if (config.val_size > 0 && held_out == 0 && order.size() > 1) held_out = 1;
-  for (std::size_t i = 0; i < order.size(); ++i)
-    (i < held_out ? out.valid : out.train).push_back(std::move(all.items[order[i]]));
-  check(!out.train.empty(), "[{}] no row is left to train on after holding out {}", config.data, held_out);
-  return out;
-}
 
 /// One run on one device. Construct, then run().
 template <class T, Device D, Communicator C = Self>
@@ -64,6 +39,7 @@ class Trainer {
         batches_(data_.train, {config.batch_size, config.max_length, config.packing, true, config.seed}),
         valid_batches_(data_.valid, {config.batch_size, config.max_length, false, false, config.seed}) {
     lay_out_epochs();
+    fingerprint_ = fingerprint(config_, policy_, data_, total_steps_);
   }
 
   /// What the run will occupy; made before anything is read.
@@ -157,26 +133,6 @@ class Trainer {
 
   // --- resuming ---
 
-  /// A hash of all that decides the bits of a run: rows, and every key that the step or the schedule reads.
-  std::string fingerprint() const {
-    Hash hash;
-    for (const auto* examples : {&data_.train, &data_.valid})
-      for (const Example& example : *examples) {
-        hash.add(example.ids.data(), example.ids.size() * sizeof(std::int32_t));
-        for (const bool mark : example.supervised) hash.add(mark ? "1" : "0");
-        hash.add("|");
-      }
-    hash.add(fmt::format("{} {} {} {} {} {} {} {} {} {} {} {} {} {} {} {} {} {} {} {} {} {}", config_.method,
-                         config_.lora_r, config_.lora_alpha, config_.lora_dropout, config_.use_rslora,
-                         fmt::join(config_.target_modules, ","), policy_.name, config_.batch_size,
-                         config_.gradient_accumulation_steps, total_steps_, config_.resolved_learning_rate(),
-                         config_.lr_scheduler, config_.warmup_ratio, config_.min_lr_ratio, config_.optimizer,
-                         config_.resolved_weight_decay(), config_.max_grad_norm, config_.adam_beta1, config_.adam_beta2,
-                         config_.adam_epsilon, config_.packing, config_.seed));
-    hash.add(fmt::format("{} {} {}", config_.max_length, config_.momentum, config_.from_scratch));
-    return hash.hex();
-  }
-
   std::optional<std::filesystem::path> resume_from() const {
     if (config_.resume == "false" || config_.resume.empty()) return std::nullopt;
     if (config_.resume != "true") return std::filesystem::path(config_.resume);
@@ -189,7 +145,7 @@ class Trainer {
     check(std::filesystem::exists(folder / "trainer_state.json"),
           "resume: [{}] is not a checkpoint (it has no trainer_state.json)", folder.string());
     state_ = load_checkpoint(step, folder);
-    check(state_.fingerprint == fingerprint(),
+    check(state_.fingerprint == fingerprint_,
           "resume: [{}] belongs to a run with other data or other settings; start anew without --resume",
           folder.string());
     console_.line(fmt::format("resumed from {} at step {}", folder.string(), state_.step));
@@ -198,7 +154,7 @@ class Trainer {
   // --- the loop ---
 
   void train(TrainingStep<T, D, C>& step) {
-    state_.fingerprint = fingerprint();
+    state_.fingerprint = fingerprint_;
     PlannedStep<T, D, C> planned(plan(), step);
     seconds_before_ = state_.seconds;
     begin_ = Clock::now();
@@ -372,6 +328,7 @@ class Trainer {
   std::set<std::int64_t> train_tokens_, valid_tokens_;
   std::int64_t total_steps_ = 0;
   Schedule schedule_;
+  std::string fingerprint_;
   std::optional<MemoryPlan> plan_;
   TrainerState state_;
   TrainSummary summary_;

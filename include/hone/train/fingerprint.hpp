@@ -1,0 +1,37 @@
+// A fingerprint of all that decides the bits of a run: a checkpoint goes on only as the run it came from.
+#pragma once
+
+#include <hone/io/hash.hpp>
+#include <hone/nn/policy.hpp>
+#include <hone/train/train_config.hpp>
+#include <hone/train/training_data.hpp>
+
+#include <cstdint>
+#include <string>
+
+namespace hone {
+
+/// A hash over the rows, in order, and every key that the step or the schedule reads. Keys that only say how often to
+/// look, save or print are not among them.
+inline std::string fingerprint(const TrainConfig& config, const Policy& policy, const TrainingData& data,
+                               std::int64_t total_steps) {
+  Hash hash;
+  const auto add = [&](const auto&... values) { (hash.add(fmt::format("{};", values)), ...); };
+  for (const auto* examples : {&data.train, &data.valid}) {
+    for (const Example& example : *examples) {
+      hash.add(example.ids.data(), example.ids.size() * sizeof(std::int32_t));
+      for (const bool mark : example.supervised) hash.add(mark ? "1" : "0");
+      hash.add("|");
+    }
+  }
+  add(config.method, config.from_scratch, config.lora_r, config.lora_alpha, config.lora_dropout, config.use_rslora);
+  for (const std::string& target : config.target_modules) add(target);
+  add(policy.name, config.batch_size, config.gradient_accumulation_steps, config.max_length, config.packing,
+      config.seed, total_steps);
+  add(config.resolved_learning_rate(), config.lr_scheduler, config.warmup_ratio, config.min_lr_ratio);
+  add(config.optimizer, config.resolved_weight_decay(), config.max_grad_norm, config.adam_beta1, config.adam_beta2,
+      config.adam_epsilon, config.momentum);
+  return hash.hex();
+}
+
+}  // namespace hone
