@@ -14,6 +14,7 @@ until the formulas are filled in. The umbrella headers are written anew; CMake f
 """
 import pathlib
 import re
+import shutil
 import subprocess
 import sys
 
@@ -66,6 +67,8 @@ def main() -> None:
         text = (TEMPLATES / template).read_text(encoding="utf-8")
         (ROOT / target.format(name)).write_text(text.replace("@name@", name).replace("@Name@", camel), encoding="utf-8")
         print(f"wrote {target.format(name)}")
+    if formatter := shutil.which("clang-format"):  # line breaks depend on how long the name is
+        subprocess.run([formatter, "-i", "--fallback-style=none", *(str(ROOT / target.format(name)) for target in FILES.values())], check=True)
     subprocess.run([sys.executable, str(ROOT / "tools/sync.py")], check=True)
     print(f"Now: write the equations of {name} and fill in {name}_of and {name}_gradient in both kernel files and the "
           f"reference in tests/ops/test_{name}.cpp,\nname <hone/kernels/{name}.cuh> in cuda/compile_check.cu, and run "
