@@ -30,9 +30,9 @@ FILES = {
 # Words that snake_case allows and C++ keeps for itself.
 KEYWORDS = set("""alignas alignof and and_eq asm auto bitand bitor bool break case catch char class compl concept const
 consteval constexpr constinit continue co_await co_return co_yield decltype default delete do double else enum explicit
-export extern false float for friend goto if inline int long mutable namespace new noexcept not not_eq nullptr operator or
-or_eq private protected public register requires return short signed sizeof static struct switch template this throw true
-try typedef typeid typename union unsigned using virtual void volatile wchar_t while xor xor_eq""".split())
+export extern false float for friend goto if inline int long mutable namespace new noexcept not not_eq nullptr operator
+or or_eq private protected public register requires return short signed sizeof static struct switch template this throw
+true try typedef typeid typename union unsigned using virtual void volatile wchar_t while xor xor_eq""".split())
 
 
 def taken(name: str) -> str:
@@ -68,7 +68,8 @@ def main() -> None:
         (ROOT / target.format(name)).write_text(text.replace("@name@", name).replace("@Name@", camel), encoding="utf-8")
         print(f"wrote {target.format(name)}")
     if formatter := shutil.which("clang-format"):  # line breaks depend on how long the name is
-        subprocess.run([formatter, "-i", "--fallback-style=none", *(str(ROOT / target.format(name)) for target in FILES.values())], check=True)
+        written = [str(ROOT / target.format(name)) for target in FILES.values()]
+        subprocess.run([formatter, "-i", "--fallback-style=none", *written], check=True)
     subprocess.run([sys.executable, str(ROOT / "tools/sync.py")], check=True)
     print(f"Now: write the equations of {name} and fill in {name}_of and {name}_gradient in both kernel files and the "
           f"reference in tests/ops/test_{name}.cpp,\nname <hone/kernels/{name}.cuh> in cuda/compile_check.cu, and run "

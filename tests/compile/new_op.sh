@@ -15,7 +15,8 @@ die() {
 copy_tree() {
   rm -rf "${FOLDER:?}"
   mkdir -p "$FOLDER"
-  git -C "$ROOT" ls-files -z .clang-format include cuda tools tests/main.cpp tests/support tests/kernels/every_device.hpp tests/ops |
+  git -C "$ROOT" ls-files -z .clang-format include cuda tools tests/main.cpp tests/support tests/ops \
+    tests/kernels/every_device.hpp |
     (cd "$ROOT" && xargs -0 cp --parents -t "$FOLDER")
   mkdir -p "$FOLDER/tests/kernels"
   cd "$FOLDER"
