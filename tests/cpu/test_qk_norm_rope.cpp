@@ -2,6 +2,8 @@
 
 #include "cpu/kernel_test.hpp"
 
+#include <array>
+
 using namespace hone;
 using namespace hone::test;
 
@@ -71,15 +73,15 @@ Reference composed(const Tensors<T>& t) {
 }  // namespace
 
 TEST_CASE_TEMPLATE("qk_norm_rope: equals norm, then rope", T, double, float, bf16) {
-  for (const auto& [rows, heads, dim] :
-       std::vector<std::array<std::int64_t, 3>>{{1, 1, 2}, {40, 3, 10}, {17, 2, 128}}) {
+  for (const auto& shape : std::vector<std::array<std::int64_t, 3>>{{1, 1, 2}, {40, 3, 10}, {17, 2, 128}}) {
+    const std::int64_t dim = shape[2];
     CAPTURE(dim);
-    on_every_path([r = rows, h = heads, d = dim](const Cpu& cpu) {
-      Tensors<T> t(r, h, d);
+    on_every_path([&](const Cpu& cpu) {
+      Tensors<T> t(shape[0], shape[1], dim);
       const Reference wanted = composed(t);
       t.forward(cpu);
       check_close("y", t.y, wanted.y);
-      Matrix<T> dweight(1, d);
+      Matrix<T> dweight(1, dim);
       t.backward(cpu, false, dweight, false);
       check_close("dx", t.dx, wanted.dx, 4 * tolerance<T>);
       check_close("dweight", dweight, wanted.dweight, 20 * tolerance<T>);

@@ -70,14 +70,15 @@ struct Tensors {
 }  // namespace
 
 TEST_CASE_TEMPLATE("rms_norm: forward and backward follow the formulas", T, double, float, bf16) {
-  for (const auto& [rows, cols] : shapes) {
+  for (const auto& shape : shapes) {
+    const std::int64_t rows = shape.first, cols = shape.second;
     CAPTURE(rows);
     CAPTURE(cols);
-    on_every_path([&, r = rows, c = cols](const Cpu& cpu) {
-      Tensors<T> t(r, c);
+    on_every_path([&](const Cpu& cpu) {
+      Tensors<T> t(rows, cols);
       t.forward(cpu);
       check_close("y", t.y, forward_reference(widened(t.x), widened(t.weight)));
-      Matrix<T> dweight(1, c);
+      Matrix<T> dweight(1, cols);
       t.backward(cpu, false, dweight, false);
       const Gradients wanted = backward_reference(widened(t.dy), widened(t.x), widened(t.weight));
       check_close("dx", t.dx, wanted.dx);
