@@ -204,6 +204,33 @@ TEST_CASE("lora: rank-stabilised scaling survives a folder") {
   CHECK(again.logits(batch).to_vector() == model.logits(batch).to_vector());
 }
 
+TEST_CASE("lora: adapters of several ranks and alphas share a folder as PEFT's patterns") {
+  const Golden golden("llama2");
+  const test::TemporaryFolder folder;
+  auto model = base_of(golden);
+  attach(model, "q_proj", {.r = 4, .alpha = 8});
+  attach(model, "*.1.self_attn.v_proj", {.r = 2, .alpha = 8});
+  attach(model, "*.0.mlp.up_proj", {.r = 4, .alpha = 3});
+  randomise(model);
+  save_adapter(model, folder / "out");
+  const auto config = read_adapter_config(folder / "out");
+  CHECK(config.rank_pattern == std::map<std::string, std::int64_t>{{"layers.1.self_attn.v_proj", 2}});
+  CHECK(config.alpha_pattern == std::map<std::string, double>{{"layers.0.mlp.up_proj", 3}});
+  auto again = base_of(golden);
+  load_adapter(again, folder / "out");
+  CHECK(adapters_of(again) == adapters_of(model));
+  const auto batch = golden.batch(0);
+  CHECK(again.logits(batch).to_vector() == model.logits(batch).to_vector());
+
+  attach(model, "*.0.self_attn.q_proj", {.r = 4, .alpha = 8});
+  CHECK(contains(message_of([&] { save_adapter(model, folder / "two"); }),
+                 "[adapter] model.layers.0.self_attn.q_proj has two adapters"));
+  auto mixed = base_of(golden);
+  attach(mixed, "q_proj", {.r = 4});
+  attach(mixed, "v_proj", {.r = 4, .dropout = 0.5});
+  CHECK(contains(message_of([&] { save_adapter(mixed, folder / "three"); }), "has another dropout or scaling"));
+}
+
 TEST_CASE("lora: target_modules are names where names suffice, full paths where not") {
   const Golden golden("llama2");
   CHECK(saved_targets(golden, {"*.{q,v}_proj"}) == nlohmann::json{"q_proj", "v_proj"});

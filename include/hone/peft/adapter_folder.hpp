@@ -34,6 +34,22 @@ void visit_loras(Model& model, F&& f) {
 /// "q_proj" of "model.layers.0.self_attn.q_proj".
 inline std::string last_component(const std::string& path) { return path.substr(path.rfind('.') + 1); }
 
+/// Enters one LoRA into a folder's config: the first one's numbers stand for all, other ranks and alphas are patterns
+/// over them. Their keys leave out the first component ("layers.0..."): older PEFT versions want a dot before a key.
+inline void describe(const LoRA& lora, const std::string& path, bool first, AdapterConfig& config) {
+  if (first) {
+    config.r = lora.r;
+    config.lora_alpha = lora.alpha;
+    config.lora_dropout = lora.dropout;
+    config.use_rslora = lora.use_rslora;
+  }
+  check(lora.dropout == config.lora_dropout && lora.use_rslora == config.use_rslora,
+        "[adapter] {} has another dropout or scaling than the adapters before it: they cannot share one folder", path);
+  const std::string key = path.substr(path.find('.') + 1);
+  if (lora.r != config.r) config.rank_pattern[key] = lora.r;
+  if (lora.alpha != config.lora_alpha) config.alpha_pattern[key] = lora.alpha;
+}
+
 }  // namespace detail
 
 /// Whether adapters are attached to a model.
@@ -52,15 +68,13 @@ void save_adapter(Model& model, const std::filesystem::path& folder, const std::
   std::set<std::string> names;
   NamedTensors<typename Model::DeviceType> tensors;
   detail::visit_loras(model, [&](const std::string& path, auto& lora) {
-    config.r = lora.config().r;
-    config.lora_alpha = lora.config().alpha;
-    config.lora_dropout = lora.config().dropout;
-    config.use_rslora = lora.config().use_rslora;
+    detail::describe(lora.config(), path, tensors.empty(), config);
+    const std::string a_name = adapter_tensor_name({path, "lora_A"});
+    check(tensors.empty() || tensors[tensors.size() - 2].name != a_name,
+          "[adapter] {} has two adapters, a PEFT folder holds one", path);
     names.insert(detail::last_component(path));
-    tensors.push_back({adapter_tensor_name({path, "lora_A"}), lora.a().detached()});
+    tensors.push_back({a_name, lora.a().detached()});
     tensors.push_back({adapter_tensor_name({path, "lora_B"}), lora.b().detached()});
-    if (tensors.size() > 2)
-      check(tensors.front().shape()[0] == config.r, "[adapter] adapters of different ranks cannot share one folder");
   });
   check(!tensors.empty(), "[adapter] the model has no adapter to save");
   config.target_modules.assign(names.begin(), names.end());
