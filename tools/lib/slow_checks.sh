@@ -31,6 +31,9 @@ slow_layers() {
 
 slow_umbrellas() { "$HONE_ROOT/tools/sync.py" --check; }
 
+# The generator of examples/data still gives the bytes that were recorded.
+slow_data() { python3 "$HONE_ROOT/examples/data/make_data.py" --check; }
+
 slow_converters() { "$HONE_ROOT/tests/tools/converters.py"; }
 
 slow_shellcheck() {
@@ -255,5 +258,5 @@ slow_long_runs() {
     --counts "$CHECK_COUNTS" --skips "$CHECK_SKIP_LIST" -ts="slow*"
 }
 
-SLOW_CHECKS=(layers umbrellas converters shellcheck headers must_fail ten_lines new_op odr march drop_in_bare drop_in_cmake install nvcc
-  aarch64 clang sanitizers long_runs)
+SLOW_CHECKS=(layers umbrellas data converters shellcheck headers must_fail ten_lines new_op odr march drop_in_bare
+  drop_in_cmake install nvcc aarch64 clang sanitizers long_runs)
