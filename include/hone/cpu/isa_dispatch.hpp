@@ -11,11 +11,12 @@
 // or, for a single call, dispatch<ScaleRows<T>>(isa, x, 2.0f, y, row).
 //
 // Rules that keep this fast and safe when files compiled with different -march meet in one program:
-//  1. `run`, and everything it calls in its loops, is HONE_ALWAYS_INLINE and has no target attribute: then no copy of
-//  it
+//  1. `run`, and everything it calls in its loops, is HONE_ALWAYS_INLINE and has no target attribute: then no copy
 //     lies in the object file on its own, compiled for whatever that file's -march was, for the linker to pick.
 //  2. What has external linkage are the three functions below. Each carries its instruction set in its name and
-//     attribute, so any copy computes the same thing.
+//     attribute, so that any copy runs wherever that path may run. Whether a * b + c becomes one fma is still the
+//     compiler's choice, and g++ lets -mtune have a say on the AVX paths (clang: -march on the portable one): files
+//     of one program that differ in -march give equal bits for certain only with -ffp-contract=off.
 //  3. No lambda inside `run` (it does not inherit the target), no libm call in a loop (see cpu/vector_math.hpp), no
 //     vector type as a parameter of a function that is not HONE_ALWAYS_INLINE.
 //  4. No __AVX*__ macro anywhere.
