@@ -184,17 +184,28 @@ def broken_models(cli: Cli) -> None:
     generate(truncated, "pickle")
 
 
+def finished_work(cli: Cli) -> None:
+    """Nothing that somebody made is removed unasked."""
+    cli.good(*cli.train("first"))
+    cli.bad(*cli.train("first"), says=["earlier run", "--overwrite_output_dir"])
+    adapter = cli.folder / "first" / "last"
+    for target in (cli.folder / "first", adapter):
+        cli.bad("merge", "--model", TINY, "--adapter", adapter, "--output_dir", target, says=str(target))
+    assert (cli.folder / "first" / "metrics.jsonl").exists() and (adapter / "adapter_model.safetensors").exists()
+    cli.good(*cli.train("first", "--overwrite_output_dir"))
+
+
 def full_disk(cli: Cli) -> None:
     """What was finished before the disk filled up stays whole."""
     cli.good(*cli.train("disk"))
     kept = (cli.folder / "disk" / "last" / "adapter_model.safetensors").read_bytes()
-    done = cli.run(*cli.train("disk", "--seed", 7), file_limit=200_000)
+    done = cli.run(*cli.train("disk", "--seed", 7, "--overwrite_output_dir"), file_limit=200_000)
     assert done.returncode != 0 and "disk" in done.stderr, done.stderr
     assert (cli.folder / "disk" / "last" / "adapter_model.safetensors").read_bytes() == kept
     assert not list((cli.folder / "disk").glob("*.tmp*")), list((cli.folder / "disk").iterdir())
 
 
-CASES = [main_job, resume, yaml_and_aliases, perplexity, tokenizing, bad_flags, bad_rows, broken_models, full_disk]
+CASES = [main_job, resume, yaml_and_aliases, perplexity, tokenizing, bad_flags, bad_rows, broken_models, finished_work, full_disk]
 
 
 def main() -> int:

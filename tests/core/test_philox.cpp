@@ -1,6 +1,8 @@
 #include <hone/core/isa.hpp>
 #include <hone/core/philox.hpp>
 
+#include "support/data.hpp"
+
 #include <doctest/doctest.h>
 
 #include <algorithm>
@@ -103,7 +105,7 @@ TEST_CASE("philox: fusing changes no bit, since the product of two floats is exa
 #ifdef HONE_TEST_FUSED
 TEST_CASE("philox: normals compiled for FMA are the same bits") {
   if (best_isa() == Isa::portable) {
-    MESSAGE("SKIP philox with FMA: this processor has none");
+    test::skip("philox with FMA", "this processor has none");
     return;
   }
   CHECK(hash_normals(99, 100000) == hash_normals_fused(99, 100000));

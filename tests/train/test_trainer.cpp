@@ -37,9 +37,9 @@ void make_rows(const std::filesystem::path& path) {
 }
 
 /// The folder of one test: a model, rows, and the runs that a test makes there.
-class Workplace {
+class RunFolder {
  public:
-  Workplace() {
+  RunFolder() {
     make_model(folder_ / "model");
     make_rows(folder_ / "rows.jsonl");
   }
@@ -83,9 +83,14 @@ std::map<std::string, std::string> contents(const std::filesystem::path& folder)
 }  // namespace
 
 TEST_CASE("a resumed run ends in the bits of the run that was never stopped") {
-  const Workplace place;
-  for (const auto& [method, policy] :
-       {std::pair{"lora", policy::fp32}, {"full", policy::mixed}, {"full", policy::bf16}}) {
+  const RunFolder place;
+  struct Case {
+    const char* method;
+    Policy policy;
+  };
+  for (const Case& one : {Case{"lora", policy::fp32}, {"full", policy::mixed}, {"full", policy::bf16}}) {
+    const std::string method = one.method;
+    const Policy policy = one.policy;
     CAPTURE(method);
     CAPTURE(policy.name);
     auto config = place.config(fmt::format("whole-{}-{}", method, policy.name));
@@ -108,7 +113,7 @@ TEST_CASE("a resumed run ends in the bits of the run that was never stopped") {
 }
 
 TEST_CASE("a run learns, writes its metrics, keeps best and last, and does not go on as another run") {
-  const Workplace place;
+  const RunFolder place;
   auto config = place.config("out");
   config.num_epochs = 6;
   config.save_total_limit = 2;
@@ -130,11 +135,11 @@ TEST_CASE("a run learns, writes its metrics, keeps best and last, and does not g
   auto other = config;
   other.resume = "true";
   other.learning_rate = 1e-3;
-  CHECK(test::contains(test::message_of([&] { run(other); }), "other data or other settings"));
+  CHECK(test::contains(test::message_of([&] { run(other); }), "other data, another base or other settings"));
 }
 
 TEST_CASE("gradient accumulation over ragged rows equals the large batch") {
-  const Workplace place;
+  const RunFolder place;
   auto large = place.config("large"), small = place.config("small");
   large.lora_dropout = small.lora_dropout = 0;  // masks are drawn by batch
   small.batch_size = 2;
@@ -145,7 +150,7 @@ TEST_CASE("gradient accumulation over ragged rows equals the large batch") {
 }
 
 TEST_CASE("steps that are not finite are skipped and reported") {
-  const Workplace place;
+  const RunFolder place;
   auto config = place.config("out");
   config.method = "full";
   config.optimizer = "sgd";
@@ -160,7 +165,7 @@ TEST_CASE("steps that are not finite are skipped and reported") {
 }
 
 TEST_CASE("early stopping, budgets and nonsense end a run with a sentence") {
-  const Workplace place;
+  const RunFolder place;
   auto config = place.config("early");
   config.learning_rate = 0;
   config.num_epochs = 8;

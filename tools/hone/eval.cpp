@@ -1,8 +1,8 @@
 #include "commands.hpp"
 #include "engine.hpp"
+#include "stop_ids.hpp"
 
 #include <hone/eval/generation_metrics.hpp>
-#include <hone/models/generation_config.hpp>
 #include <hone/train/examples.hpp>
 
 #include <cmath>
@@ -48,10 +48,7 @@ nlohmann::json eval_text(const EvalFlags& flags, const Model& model) {
 
 /// Greedy texts for the prompts of a task.
 std::vector<std::string> generate_texts(const EvalFlags& flags, const Model& model, const GenerationTask& task) {
-  const auto defaults = read_generation_config(flags.model);
-  std::vector<std::int32_t> stop;
-  for (const auto id : !defaults.eos_token_ids.empty() ? defaults.eos_token_ids : model.config().eos_token_ids)
-    stop.push_back(static_cast<std::int32_t>(id));
+  const auto stop = stop_ids(model, read_generation_config(flags.model));
   std::vector<std::string> texts;
   for (const std::string& prompt : task.prompts) {
     const auto ids = model.tokenizer().encode_with_bos(prompt);
@@ -73,6 +70,11 @@ nlohmann::json eval_rows(const EvalFlags& flags, const Model& model) {
   out.erase("documents");
   if (examples.dropped > 0) out["dropped"] = examples.dropped;
   if (!flags.generate) return out;
+  const auto too_long = std::erase_if(rows, [&](const Row& row) {
+    return static_cast<std::int64_t>(model.tokenizer().encode_with_bos(row.prompt).size()) >= context_of(flags, model);
+  });
+  check(!rows.empty(), "[{}] no prompt is shorter than the context", flags.data);
+  if (too_long > 0) out["prompts_too_long"] = too_long;
   auto task = generation_task(rows);
   if (flags.limit > 0 && task.prompts.size() > static_cast<std::size_t>(flags.limit)) {
     task.prompts.resize(static_cast<std::size_t>(flags.limit));

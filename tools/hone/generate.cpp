@@ -1,7 +1,6 @@
 #include "commands.hpp"
 #include "engine.hpp"
-
-#include <hone/models/generation_config.hpp>
+#include "stop_ids.hpp"
 
 #include <cstdio>
 #include <optional>
@@ -38,9 +37,7 @@ int generate(const GenerateFlags& flags) {
   const auto file = read_generation_config(flags.model);
   const std::string prompt = flags.prompt_file.empty() ? flags.prompt : read_text(flags.prompt_file);
   const auto ids = model->tokenizer().encode_with_bos(prompt, !flags.no_special);
-  std::vector<std::int32_t> stop;
-  for (const auto id : !file.eos_token_ids.empty() ? file.eos_token_ids : model->config().eos_token_ids)
-    stop.push_back(static_cast<std::int32_t>(id));
+  const auto stop = stop_ids(*model, file);
   StreamDecoder stream(model->tokenizer());
   std::string text;
   const auto show = [&](const std::string& piece) {

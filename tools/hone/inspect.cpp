@@ -17,17 +17,15 @@ struct InspectFlags {
   bool json = false;
 };
 
-nlohmann::json shape_json(const Shape& shape) {
-  return nlohmann::json(std::vector<std::int64_t>(shape.begin(), shape.end()));
-}
-
 nlohmann::json tensors_json(const TensorFiles& files) {
   nlohmann::json tensors = nlohmann::json::array();
   std::int64_t elements = 0, bytes = 0;
   for (const std::string& name : files.names()) {
-    const auto shape = files.shape(name);
-    tensors.push_back({{"name", name}, {"dtype", name_of(files.dtype(name))}, {"shape", shape_json(shape)}});
-    elements = checked_add(elements, shape.elements(), name);
+    const TensorEntry& entry = files.entry(name);  // also of types and ranks hone does not compute with
+    tensors.push_back({{"name", name}, {"dtype", entry.type->name}, {"shape", entry.extents}});
+    std::int64_t count = 1;
+    for (const std::int64_t extent : entry.extents) count = checked_mul(count, extent, name);
+    elements = checked_add(elements, count, name);
     bytes = checked_add(bytes, static_cast<std::int64_t>(files.bytes(name).size()), name);
   }
   return {{"tensors", tensors}, {"parameters", elements}, {"bytes", bytes}, {"files", files.shard_count()}};

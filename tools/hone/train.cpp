@@ -17,7 +17,7 @@ void request_stop(int signal) {
 
 struct TrainFlags {
   TrainConfig config;
-  std::string device = "auto", targets, budget;
+  std::string device = "auto", targets, budget, config_file;
   int threads = 0;
   bool quiet = false;
 };
@@ -75,13 +75,14 @@ void add_run_options(CLI::App& app, TrainFlags& flags) {
   app.add_option("--eval_steps", c.eval_steps, "validate every n steps (else once an epoch)");
   app.add_option("--save_steps", c.save_steps, "checkpoint every n steps (else once an epoch)");
   app.add_option("--save_total_limit", c.save_total_limit, "checkpoints that are kept")->capture_default_str();
+  app.add_flag("--overwrite_output_dir", c.overwrite_output_dir, "remove the checkpoints of an earlier run there");
   app.add_option("--logging_steps", c.logging_steps, "a line every n steps where there is no terminal")
       ->capture_default_str();
   app.add_option("--early_stopping_patience", c.early_stopping_patience, "stop after n validations without gain");
   app.add_option("--resume", c.resume, "go on from the newest checkpoint of output_dir, or from the one named")
-      ->expected(0, 1)
-      ->default_str("true");
+      ->expected(0, 1);
   app.add_option("--on_nonfinite", c.on_nonfinite, "skip or stop")->capture_default_str();
+  app.add_option("--config", flags.config_file, "YAML file with these keys; flags override it");
   app.add_option("--device", flags.device, "auto or cpu")->capture_default_str();
   app.add_option("--threads", flags.threads, "0 = all cores")->capture_default_str();
   app.add_flag("--quiet", flags.quiet, "print nothing but errors");

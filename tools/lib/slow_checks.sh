@@ -52,7 +52,7 @@ slow_headers() {
   while IFS= read -r header; do
     local name=${header#*/}
     printf '#include <%s>\n#include <%s>\n' "$name" "$name" >"$folder/${name//\//__}.cpp"
-  done < <(find include/hone cuda/hone -name '*.hpp' -o -name '*.cuh' | sort)
+  done < <(find include/hone cuda/hone \( -name '*.hpp' -o -name '*.cuh' \) ! -name '*_cuda.cuh' | sort)  # those: nvcc only
   find "$folder" -name '*.cpp' | sort >"$folder/list"
   say "$(wc -l <"$folder/list") headers"
   compile_each "$folder/list" g++ "${STD[@]}" -fsyntax-only "${WARNINGS[@]}" "${ROOTS[@]}"
@@ -211,6 +211,7 @@ slow_nvcc() {
 # Tensors on another processor: cross-compiled and run under qemu. Third-party headers are copied to a folder of their
 # own, because the host's /usr/include does not fit the other machine.
 AARCH64_FOLDERS=(core memory tensor autograd optim)
+AARCH64_OPS=(arithmetic compare creation gather layout matmul reduce softmax unary)
 slow_aarch64() {
   local cross=aarch64-linux-gnu-g++ folder part
   command -v $cross >/dev/null || skip "$cross is not installed"
@@ -222,6 +223,7 @@ slow_aarch64() {
   for part in "${AARCH64_FOLDERS[@]}"; do
     find "$HONE_ROOT/tests/$part" -name 'test_*.cpp' 2>/dev/null | sort >>"$folder/list"
   done
+  printf "$HONE_ROOT/tests/ops/test_%s.cpp\n" "${AARCH64_OPS[@]}" >>"$folder/list"
   cd "$folder"
   compile_each list $cross "${STD[@]}" -O1 "${WARNINGS[@]}" -I"$HONE_ROOT/include" -I"$HONE_ROOT/tests" \
     -isystem "$folder/include" -DHONE_SOURCE_DIR="\"$HONE_ROOT\"" -c

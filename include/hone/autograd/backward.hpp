@@ -13,13 +13,15 @@ Tensor<T, D>& Tensor<T, D>::require_grad() {
 
 template <class T, Device D>
 const Tensor<T, D>& Tensor<T, D>::gradient() const {
-  check(slot_ != nullptr, "[autograd] a tensor of shape {} has no gradient slot: call require_grad() before it is used", to_string(shape_));
+  check(slot_ != nullptr, "[autograd] a tensor of shape {} has no gradient slot: call require_grad() before it is used",
+        to_string(shape_));
   return slot_->value();
 }
 
 template <class T, Device D>
 void Tensor<T, D>::backward() const {
-  check(elements() == 1, "[autograd] backward() starts at one element, got shape {}: pass a cotangent of that shape", to_string(shape_));
+  check(elements() == 1, "[autograd] backward() starts at one element, got shape {}: pass a cotangent of that shape",
+        to_string(shape_));
   auto one = Tensor::empty(device(), shape_, {Category::activations, "gradient"});
   fill(one, T(1));
   backward(one);
@@ -27,9 +29,12 @@ void Tensor<T, D>::backward() const {
 
 template <class T, Device D>
 void Tensor<T, D>::backward(const Tensor& cotangent) const {
-  check(slot_ != nullptr, "[autograd] nothing to differentiate: no input of this result requires a gradient, or no_grad was active");
-  check(cotangent.shape() == shape_, "[autograd] cotangent of shape {} must match the result's shape {}", to_string(cotangent.shape()),
-        to_string(shape_));
+  check(slot_ != nullptr,
+        "[autograd] nothing to differentiate: no input of this result requires a gradient, or no_grad was active");
+  check(!slot_->spent(),
+        "[autograd] this result is no longer on the tape: a backward() since has emptied it; compute the result again");
+  check(cotangent.shape() == shape_, "[autograd] cotangent of shape {} must match the result's shape {}",
+        to_string(cotangent.shape()), to_string(shape_));
   slot_->absorb(cotangent);
   current_tape().run_backward();
 }

@@ -82,6 +82,13 @@ class GradientSlot {
     return buffer_;
   }
 
+  // Whether an op that is still on a tape made this result; a spent one cannot be differentiated again.
+  void set_recorded(bool on_tape) {
+    recorded_ = on_tape;
+    result_ = true;
+  }
+  bool spent() const { return result_ && !recorded_; }
+
   // A loss that forms weight gradients in its forward marks them pending until its backward has run.
   void add_pending(int count) { pending_ += count; }
   bool pending() const { return pending_ != 0; }
@@ -100,6 +107,8 @@ class GradientSlot {
   Tensor<float, D> wide_;
   bool filled_ = false;
   bool kept_ = false;
+  bool recorded_ = false;
+  bool result_ = false;
   int pending_ = 0;
 };
 

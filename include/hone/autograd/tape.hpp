@@ -30,6 +30,7 @@ class Tape {
   template <class Saved, class... Slots>
   void record(Saved saved, std::shared_ptr<Slots>... outputs) {
     using Entry = Recorded<Saved, Slots...>;
+    (outputs->set_recorded(true), ...);
     Recycling<Entry> allocator;
     Entry* entry = new (allocator.allocate(1)) Entry{std::move(saved), {std::move(outputs)...}};
     nodes_.push_back({&Entry::backward, &Entry::destroy, entry});
@@ -89,6 +90,7 @@ class Tape {
     }
     static void destroy(void* entry) {
       auto* self = static_cast<Recorded*>(entry);
+      std::apply([](const auto&... slot) { (slot->set_recorded(false), ...); }, self->outputs);
       self->~Recorded();
       Recycling<Recorded>{}.deallocate(self, 1);
     }

@@ -137,6 +137,20 @@ class AtomicFolder {
   bool committed_ = false;
 };
 
+/// Throws unless `folder` may be replaced by a saved model or adapter: it is missing, or holds nothing but files of the
+/// kinds such a folder has. Anything else in it is somebody's work.
+inline void check_replaceable(const std::filesystem::path& folder) {
+  std::error_code missing;
+  for (const auto& entry : std::filesystem::directory_iterator(folder, missing)) {
+    const auto extension = entry.path().extension();
+    const bool known = extension == ".safetensors" || extension == ".json" || extension == ".model" ||
+                       extension == ".txt" || extension == ".jinja" || extension == ".md";
+    check(entry.is_regular_file() && known,
+          "[{}] is not replaced: it holds {}, which is no part of a model; choose another folder", folder.string(),
+          entry.path().filename().string());
+  }
+}
+
 /// Repairs what a killed process left beside `target`: brings the old folder back if no folder has the name, and
 /// removes unfinished and replaced ones. To be called before a run starts to write there, when no other run does.
 inline void settle_folder(const std::filesystem::path& target) {

@@ -108,15 +108,17 @@ class Memory {
     return std::move(trace_);
   }
 
+  /// Takes the slab of a plan's temporaries before the first step.
+  void reserve_plan(std::int64_t bytes) {
+    const std::lock_guard lock(mutex_);
+    grow_plan(bytes);
+  }
+
   /// From here on temporaries sit where `packing` says, by number; it must outlive the replay. The slab grows to the
   /// largest packing seen and is kept.
   void start_replay(const Packing& packing) {
     const std::lock_guard lock(mutex_);
-    if (backed_ && plan_.bytes < packing.slab_bytes) {
-      std::free(plan_.data);
-      plan_ = {};
-      plan_ = {system_allocate(packing.slab_bytes, "step temporaries"), packing.slab_bytes, 0, 0};
-    }
+    grow_plan(packing.slab_bytes);
     replay_ = &packing;
     replayed_ = 0;
   }
@@ -135,6 +137,13 @@ class Memory {
     std::int64_t used = 0;
     std::int64_t live = 0;  ///< blocks that have not been released
   };
+
+  void grow_plan(std::int64_t bytes) {
+    if (!backed_ || plan_.bytes >= bytes) return;
+    std::free(plan_.data);
+    plan_ = {};
+    plan_ = {system_allocate(bytes, "step temporaries"), bytes, 0, 0};
+  }
 
   void refuse_above_budget(const Block& block, std::string_view name) {
     if (budget_ <= 0 || block.entry->category == Category::host || ledger_.device().now + block.bytes <= budget_)

@@ -87,6 +87,7 @@ inline void copy_companions(const std::filesystem::path& from, const std::filesy
 template <class T, Device D>
 void save_llama(Llama<T, D>& model, const std::filesystem::path& folder, const std::filesystem::path& source = {},
                 const SaveOptions& options = {}) {
+  check_replaceable(folder);
   AtomicFolder target(folder);
   auto config = model.config();
   config.torch_dtype = dtype_of<T>;

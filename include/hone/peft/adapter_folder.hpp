@@ -88,6 +88,7 @@ void save_adapter(Model& model, const std::filesystem::path& folder, const std::
     detail::visit_loras(model, [&](const std::string& path, auto&) { config.target_modules.push_back(path); });
   }
   if (!base_model.empty()) config.base_model_name_or_path = base_model;
+  check_replaceable(folder);
   AtomicFolder target(folder);
   write_adapter_config(target.path(), config);
   write_weights(tensors, target.path(), {.stem = "adapter_model"});

@@ -7,6 +7,7 @@
 #include <hone/nn/linear.hpp>
 #include <hone/ops/lora.hpp>
 
+#include <algorithm>
 #include <cmath>
 #include <cstdint>
 #include <string>
@@ -75,6 +76,23 @@ inline bool targets(const std::string& entry, const std::string& path) {
   return path == entry || path.ends_with("." + entry);
 }
 
+namespace detail {
+
+/// Throws when an entry picks no linear of the model.
+template <class Model>
+void check_targets(Model& model, const std::vector<std::string>& target_modules) {
+  for (const std::string& entry : target_modules) {
+    bool used = false;
+    model.visit_linears([&](const std::string& path, auto&, std::size_t) { used = used || targets(entry, path); });
+    check(used,
+          "[lora] target_modules: '{}' matches no linear of this model (they are named like "
+          "model.layers.0.self_attn.q_proj)",
+          entry);
+  }
+}
+
+}  // namespace detail
+
 /// Freezes the base and puts `config` beside every linear that one of `target_modules` picks. Returns the picked paths.
 /// Throws when an entry picks nothing.
 template <class Model>
@@ -82,24 +100,17 @@ std::vector<std::string> attach(Model& model, const std::vector<std::string>& ta
   using T = typename Model::Element;
   using D = typename Model::DeviceType;
   config.validate();
-  std::vector<bool> used(target_modules.size(), false);
+  detail::check_targets(model, target_modules);  // before anything is changed
   std::vector<std::string> paths;
   model.set_base_trainable(false);
   model.visit_linears([&](const std::string& path, Linear<T, D>& linear, std::size_t part) {
-    bool picked = false;
-    for (std::size_t i = 0; i < target_modules.size(); ++i)
-      if (targets(target_modules[i], path)) used[i] = picked = true;
-    if (!picked) return;
+    const auto picks = [&](const std::string& entry) { return targets(entry, path); };
+    if (std::none_of(target_modules.begin(), target_modules.end(), picks)) return;
     const auto& weight = linear.part(part).weight;  // (out, in)
     linear.bypasses(part).emplace_back(
         LoraBypass<T, D>(config, weight.device(), weight.extent(1), weight.extent(0), path));
     paths.push_back(path);
   });
-  for (std::size_t i = 0; i < target_modules.size(); ++i)
-    check(used[i],
-          "[lora] target_modules: '{}' matches no linear of this model (they are named like "
-          "model.layers.0.self_attn.q_proj)",
-          target_modules[i]);
   return paths;
 }
 

@@ -63,6 +63,7 @@ template <Device D>
 void reserve_slabs(const MemoryPlan& plan, const D& device) {
   for (const Category category : {Category::weights, Category::gradients, Category::optimizer})
     device.memory().reserve_slab(category, plan.resident[index_of(category)]);
+  device.memory().reserve_plan(plan.slab_bytes());
 }
 
 /// A training step whose temporaries sit where the plan put them.

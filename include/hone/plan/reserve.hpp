@@ -1,6 +1,7 @@
 // reserve: for loops written by hand, take what the largest batch needs before the first step.
 #pragma once
 
+#include <hone/autograd/random.hpp>
 #include <hone/models/llama.hpp>
 
 #include <cstdint>
@@ -32,6 +33,7 @@ void reserve(Llama<T, D>& model, const ReserveOptions& options) {
   const std::vector<Example> rows(static_cast<std::size_t>(options.batch),
                                   {std::vector<std::int32_t>(static_cast<std::size_t>(options.length), 0),
                                    std::vector<bool>(static_cast<std::size_t>(options.length), true)});
+  const RestoreGenerator draws(default_generator());  // the loop's dropout is the same with and without this
   model.loss(make_batch(rows)).backward();
   each_slot([](auto& slot) { slot.clear(); });
   parameters.tokens->count = 0;

@@ -17,8 +17,9 @@ struct SpecialTokenName {
   std::string text = {};
   std::optional<std::int32_t> id = std::nullopt;
   std::string origin = {};
+  bool is_none = false;  // a file says null: the model has no such token, whatever the files after it say
 
-  bool is_set() const { return !text.empty() || id.has_value(); }
+  bool is_set() const { return is_none || !text.empty() || id.has_value(); }
 };
 
 struct TokenizerConfig {
@@ -51,7 +52,9 @@ struct TokenizerConfig {
   void read_texts(const nlohmann::json& json, const std::string& from) {
     for (const auto& [key, name] : {std::pair{"bos_token", &bos}, {"eos_token", &eos}, {"pad_token", &pad}}) {
       const auto* value = find_key(json, key, from);
-      if (value == nullptr || name->is_set()) continue;
+      if (name->is_set()) continue;
+      name->is_none = value == nullptr && json.contains(key);
+      if (value == nullptr) continue;
       name->text = value->is_object() ? get_string(*value, "content", from) : json_string(*value, key, from);
       name->origin = from;
     }

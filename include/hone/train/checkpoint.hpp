@@ -11,6 +11,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <optional>
+#include <set>
 #include <string>
 #include <utility>
 #include <vector>
@@ -30,6 +31,7 @@ struct TrainerState {
   std::optional<double> best_loss;   ///< lowest validation loss
   std::int64_t best_step = 0;
   std::int64_t evaluations_without_gain = 0;
+  std::string isa;          ///< path through the kernels: another one rounds differently
   std::string fingerprint;  ///< of data and configuration: a run resumes only what it began
 
   nlohmann::json to_json() const {
@@ -44,6 +46,7 @@ struct TrainerState {
             {"best_loss", best_loss ? nlohmann::json(*best_loss) : nlohmann::json(nullptr)},
             {"best_step", best_step},
             {"evaluations_without_gain", evaluations_without_gain},
+            {"isa", isa},
             {"fingerprint", fingerprint}};
   }
   static TrainerState from_json(const nlohmann::json& json, const std::string& origin) {
@@ -59,6 +62,7 @@ struct TrainerState {
                      find_double(json, "best_loss", origin),
                      count("best_step"),
                      count("evaluations_without_gain"),
+                     get_string(json, "isa", origin),
                      get_string(json, "fingerprint", origin)};
     return out;
   }
@@ -99,19 +103,26 @@ void save_checkpoint(TrainingStep<T, D, C>& step, const TrainerState& state, con
   target.commit();
 }
 
+/// Where the run of a checkpoint stands; to be compared before anything is loaded.
+inline TrainerState read_trainer_state(const std::filesystem::path& folder) {
+  const auto path = folder / "trainer_state.json";
+  check(std::filesystem::exists(path), "resume: [{}] is not a checkpoint (it has no trainer_state.json)",
+        folder.string());
+  return TrainerState::from_json(read_json_file(path), path.string());
+}
+
 /// Reads a checkpoint into a step of the same make.
 template <class T, Device D, Communicator C>
-TrainerState load_checkpoint(TrainingStep<T, D, C>& step, const std::filesystem::path& folder) {
-  const auto path = folder / "trainer_state.json";
-  const auto state = TrainerState::from_json(read_json_file(path), path.string());
+void load_checkpoint(TrainingStep<T, D, C>& step, const TrainerState& state, const std::filesystem::path& folder) {
   load_trained(step.model(), folder / "model");
-  if (std::filesystem::exists(folder / "optimizer.safetensors")) {
+  bool has_state = false;
+  step.visit_optimizer_state([&](const std::string&, const auto&) { has_state = true; });
+  if (has_state) {
     const TensorFiles files(folder / "optimizer.safetensors");
     step.visit_optimizer_state(
         [&](const std::string& name, const auto& tensor) { detail::read_tensor(files, name, tensor); });
   }
   step.set_steps(state.optimizer_steps);
-  return state;
 }
 
 /// The complete checkpoints of a run, oldest first.
@@ -130,6 +141,24 @@ inline std::vector<std::pair<std::int64_t, std::filesystem::path>> list_checkpoi
   }
   std::sort(out.begin(), out.end());
   return out;
+}
+
+/// Removes the checkpoints after `step`: those of an earlier run, or of the part of a run that is repeated.
+inline void remove_checkpoints_after(const std::filesystem::path& output_dir, std::int64_t step) {
+  for (const auto& [at, folder] : list_checkpoints(output_dir))
+    if (at > step) std::filesystem::remove_all(folder);
+}
+
+/// Repairs what a killed run left behind: unfinished folders go, a folder that was being replaced comes back.
+inline void settle_run_folder(const std::filesystem::path& output_dir) {
+  std::set<std::filesystem::path> targets = {output_dir / "best", output_dir / "last"};
+  std::error_code missing;
+  for (const auto& entry : std::filesystem::directory_iterator(output_dir, missing)) {
+    const std::string name = entry.path().filename().string();
+    const auto infix = std::min(name.find(".tmp-"), name.find(".old-"));
+    if (name.starts_with("checkpoint-") && infix != name.npos) targets.insert(output_dir / name.substr(0, infix));
+  }
+  for (const auto& target : targets) settle_folder(target);
 }
 
 /// Removes all but the newest `keep` checkpoints.

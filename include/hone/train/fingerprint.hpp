@@ -2,20 +2,38 @@
 #pragma once
 
 #include <hone/io/hash.hpp>
+#include <hone/io/read_file.hpp>
+#include <hone/io/tensor_files.hpp>
 #include <hone/nn/policy.hpp>
 #include <hone/train/train_config.hpp>
 #include <hone/train/training_data.hpp>
 
+#include <algorithm>
 #include <cstdint>
+#include <filesystem>
 #include <string>
 
 namespace hone {
 
-/// A hash over the rows, in order, and every key that the step or the schedule reads. Keys that only say how often to
-/// look, save or print are not among them.
+/// A hash over the configuration of a base model and the first bytes of every tensor: enough to tell two bases apart.
+inline std::string base_fingerprint(const TrainConfig& config) {
+  Hash hash;
+  hash.add(read_file(std::filesystem::path(config.model) / "config.json"));
+  if (config.from_scratch) return hash.hex();
+  const TensorFiles files(config.model);
+  for (const std::string& name : files.names()) {
+    const auto bytes = files.bytes(name);
+    hash.add(name).add(bytes.data(), std::min<std::size_t>(bytes.size(), 1024));
+  }
+  return hash.hex();
+}
+
+/// A hash over the base, the rows, in order, and every key that the step or the schedule reads. Keys that only say how
+/// often to look, save or print are not among them.
 inline std::string fingerprint(const TrainConfig& config, const Policy& policy, const TrainingData& data,
                                std::int64_t total_steps) {
   Hash hash;
+  hash.add(base_fingerprint(config));
   const auto add = [&](const auto&... values) { (hash.add(fmt::format("{};", values)), ...); };
   for (const auto* examples : {&data.train, &data.valid}) {
     for (const Example& example : *examples) {

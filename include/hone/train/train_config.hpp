@@ -56,6 +56,7 @@ struct TrainConfig {
   std::int64_t save_total_limit = 2;
   std::int64_t logging_steps = 10;
   std::optional<std::int64_t> early_stopping_patience;
+  bool overwrite_output_dir = false;  ///< checkpoints of an earlier run in output_dir are removed
   std::string resume = "false";       ///< false, true (the newest checkpoint of output_dir), or a checkpoint's path
   std::string on_nonfinite = "skip";  ///< skip, stop
   std::int64_t vram_budget = 0;       ///< bytes of the device, 0 = none

@@ -41,6 +41,8 @@ class Trainer {
     lay_out_epochs();
     fingerprint_ = fingerprint(config_, policy_, data_, total_steps_);
   }
+  Trainer(const Trainer&) = delete;  // its batch plans point into its own rows
+  Trainer& operator=(const Trainer&) = delete;
 
   /// What the run will occupy; made before anything is read.
   const MemoryPlan& plan() {
@@ -59,7 +61,11 @@ class Trainer {
     print_header(model);
     const std::filesystem::path output(config_.output_dir);
     std::filesystem::create_directories(output);
-    if (const auto from = resume_from()) resume(step, *from);
+    settle_run_folder(output);
+    if (const auto from = resume_from())
+      resume(step, *from);
+    else
+      start_afresh(output);
     MetricsFile metrics(output / "metrics.jsonl", state_.step);
     metrics_ = &metrics;
     device_.memory().reset_peaks();
@@ -124,11 +130,12 @@ class Trainer {
     std::string rows = fmt::format("rows: {} to train on, {} held out", data_.train.size(), data_.valid.size());
     if (data_.dropped > 0)
       rows += fmt::format(", {} longer than max_length {} left out", data_.dropped, config_.max_length);
+    if (data_.valid_dropped > 0) rows += fmt::format(", {} of the held-out ones as well", data_.valid_dropped);
     if (data_.truncated > 0) rows += fmt::format(", {} cut to max_length {}", data_.truncated, config_.max_length);
     console_.line(rows);
     console_.line(fmt::format("steps: {} of {} x {} rows, {} on {} ({} threads, {})", total_steps_,
-                              config_.gradient_accumulation_steps, config_.batch_size, policy_.name, "cpu",
-                              device_.target().threads, name_of(device_.target().isa)));
+                              config_.gradient_accumulation_steps, config_.batch_size, policy_.name,
+                              name_of(device_.target().kind), device_.target().threads, name_of(device_.target().isa)));
   }
 
   // --- resuming ---
@@ -141,13 +148,28 @@ class Trainer {
     return checkpoints.back().second;
   }
 
+  /// A new run does not mix with an old one: checkpoints that are there are somebody's work.
+  void start_afresh(const std::filesystem::path& output) {
+    const auto old = list_checkpoints(output);
+    check(old.empty() || config_.overwrite_output_dir,
+          "output_dir: [{}] holds checkpoints of an earlier run; add --resume to go on with it, --overwrite_output_dir "
+          "to remove them, or choose another folder",
+          output.string());
+    remove_checkpoints_after(output, -1);
+    std::filesystem::remove(output / "metrics.jsonl");
+  }
+
   void resume(TrainingStep<T, D, C>& step, const std::filesystem::path& folder) {
-    check(std::filesystem::exists(folder / "trainer_state.json"),
-          "resume: [{}] is not a checkpoint (it has no trainer_state.json)", folder.string());
-    state_ = load_checkpoint(step, folder);
+    state_ = read_trainer_state(folder);
     check(state_.fingerprint == fingerprint_,
-          "resume: [{}] belongs to a run with other data or other settings; start anew without --resume",
+          "resume: [{}] belongs to a run with other data, another base or other settings; start anew without --resume",
           folder.string());
+    load_checkpoint(step, state_, folder);
+    remove_checkpoints_after(config_.output_dir, state_.step);
+    const auto isa = name_of(device_.target().isa);
+    if (state_.isa != isa)
+      console_.line(fmt::format("warning: the run began on {} and goes on with {}: its bits will not be the same",
+                                state_.isa, isa));
     console_.line(fmt::format("resumed from {} at step {}", folder.string(), state_.step));
   }
 
@@ -155,6 +177,7 @@ class Trainer {
 
   void train(TrainingStep<T, D, C>& step) {
     state_.fingerprint = fingerprint_;
+    state_.isa = name_of(device_.target().isa);
     PlannedStep<T, D, C> planned(plan(), step);
     seconds_before_ = state_.seconds;
     begin_ = Clock::now();
@@ -181,6 +204,7 @@ class Trainer {
       const Batch batch = batches_.make(batches[static_cast<std::size_t>(state_.batch++)]);
       loss += planned.accumulate(batch, static_cast<std::uint64_t>(state_.draws++));
       tokens += batch.tokens();
+      largest_batch_ = std::max(largest_batch_, batch.tokens());
     }
     const double rate = schedule_.at(++state_.step);
     const OptimizerReport report = step.update(rate);
@@ -303,8 +327,14 @@ class Trainer {
     summary_.best_eval_loss = state_.best_loss;
     summary_.planned_bytes = plan().peak;
     summary_.actual_bytes = device_.memory().ledger().device().peak;
-    console_.line(fmt::format("memory: planned {} B, actual {} B, difference {} B", summary_.planned_bytes,
-                              summary_.actual_bytes, summary_.actual_bytes - summary_.planned_bytes));
+    // A run that was cut short may never meet the batch its plan is made for.
+    const bool whole = largest_batch_ == *train_tokens_.rbegin();
+    console_.line(fmt::format("memory: planned {} B, actual {} B, difference {} B{}", summary_.planned_bytes,
+                              summary_.actual_bytes, summary_.actual_bytes - summary_.planned_bytes,
+                              whole ? "" : " (the largest batch was not reached)"));
+    if (summary_.interrupted)
+      console_.line(
+          fmt::format("interrupted at step {} of {}; --resume goes on from there", state_.step, total_steps_));
     console_.line(
         fmt::format("done: {} steps in {}, {} supervised tokens{}", summary_.steps, human_duration(summary_.seconds),
                     with_commas(summary_.tokens),
@@ -336,6 +366,7 @@ class Trainer {
   Clock::time_point begin_{};
   double seconds_before_ = 0;
   std::int64_t steps_here_ = 0;
+  std::int64_t largest_batch_ = 0;
   std::int64_t last_evaluated_ = -1;
   bool stopped_early_ = false;
 };

@@ -14,7 +14,8 @@ namespace hone {
 /// The rows of a run.
 struct TrainingData {
   std::vector<Example> train, valid;
-  std::int64_t dropped = 0, truncated = 0;
+  std::int64_t dropped = 0, truncated = 0;  ///< rows too long for max_length
+  std::int64_t valid_dropped = 0;           ///< the same of eval_data
 };
 
 /// Loads the rows a configuration names. Without eval_data a seeded share of val_size is held out (none when it is 0).
@@ -22,9 +23,11 @@ inline TrainingData load_training_data(const TrainConfig& config, const Tokenize
   const ExampleOptions options{config.max_length, truncation_named(config.truncation)};
   const RowFormat format = row_format_named(config.format);
   auto all = load_examples(config.data, tokenizer, options, format);
-  TrainingData out{{}, {}, all.dropped, all.truncated};
+  TrainingData out{{}, {}, all.dropped, all.truncated, 0};
   if (!config.eval_data.empty()) {
-    out.valid = load_examples(config.eval_data, tokenizer, options, format).items;
+    auto valid = load_examples(config.eval_data, tokenizer, options, format);
+    out.valid = std::move(valid.items);
+    out.valid_dropped = valid.dropped;
     out.train = std::move(all.items);
     return out;
   }
