@@ -25,7 +25,8 @@
 #define HONE_X86 0
 #endif
 // The path for every x86 processor must round the same in a file compiled with -march=native as in one that is not, for
-// the linker keeps either copy: g++ would contract a * b + c where it may use FMA. (Elsewhere portable is the only path.)
+// the linker keeps either copy: g++ would contract a * b + c where it may use FMA. (Elsewhere portable is the only
+// path.)
 #if HONE_X86 && !defined(__clang__)
 #define HONE_TARGET_PORTABLE __attribute__((optimize("fp-contract=off")))
 #else

@@ -37,7 +37,8 @@ template <class... Args>
 /// Throws Error with the formatted text unless `ok`. The text is formatted only on failure.
 template <class... Args>
 void check(bool ok, fmt::format_string<Args...> text, Args&&... args) {
-  if (!ok) [[unlikely]] fail(text, std::forward<Args>(args)...);
+  if (!ok) [[unlikely]]
+    fail(text, std::forward<Args>(args)...);
 }
 
 }  // namespace hone

@@ -11,9 +11,9 @@ struct bf16 {
   std::uint16_t bits = 0;
 
   constexpr bf16() = default;
-  constexpr bf16(float value) : bits(round(value)) {}                                    // NOLINT: as arithmetic types do
-  constexpr bf16(double value) : bf16(static_cast<float>(value)) {}                      // NOLINT
-  constexpr bf16(int value) : bf16(static_cast<float>(value)) {}                         // NOLINT
+  constexpr bf16(float value) : bits(round(value)) {}                // NOLINT: as arithmetic types do
+  constexpr bf16(double value) : bf16(static_cast<float>(value)) {}  // NOLINT
+  constexpr bf16(int value) : bf16(static_cast<float>(value)) {}     // NOLINT
   constexpr operator float() const { return std::bit_cast<float>(std::uint32_t{bits} << 16); }  // NOLINT
 
   static constexpr bf16 from_bits(std::uint16_t raw) {
@@ -35,8 +35,8 @@ struct fp16 {
   std::uint16_t bits = 0;
 
   constexpr fp16() = default;
-  constexpr fp16(float value) : bits(round(value)) {}                    // NOLINT: as arithmetic types do
-  constexpr operator float() const { return widen(bits); }               // NOLINT
+  constexpr fp16(float value) : bits(round(value)) {}       // NOLINT: as arithmetic types do
+  constexpr operator float() const { return widen(bits); }  // NOLINT
 
   static constexpr fp16 from_bits(std::uint16_t raw) {
     fp16 out;

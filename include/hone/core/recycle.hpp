@@ -1,5 +1,5 @@
-// A recycling allocator for the engine's own small objects (storage headers, gradient slots, tape nodes): a training step
-// makes the same ones over and over, and after the first step the system is asked for nothing more.
+// A recycling allocator for the engine's own small objects (storage headers, gradient slots, tape nodes): a training
+// step makes the same ones over and over, and after the first step the system is asked for nothing more.
 #pragma once
 
 #include <cstddef>
@@ -16,7 +16,7 @@ template <std::size_t Bytes, std::size_t Align>
 class FreeList {
  public:
   void* take() {
-    if (blocks_.empty()) return ::operator new(Bytes, std::align_val_t{Align});
+    if (blocks_.empty()) return ::operator new (Bytes, std::align_val_t{Align});
     void* block = blocks_.back();
     blocks_.pop_back();
     return block;
@@ -25,12 +25,12 @@ class FreeList {
     try {
       blocks_.push_back(block);
     } catch (const std::bad_alloc&) {
-      ::operator delete(block, std::align_val_t{Align});
+      ::operator delete (block, std::align_val_t{Align});
     }
   }
   ~FreeList() {
     closed() = true;
-    for (void* block : blocks_) ::operator delete(block, std::align_val_t{Align});
+    for (void* block : blocks_) ::operator delete (block, std::align_val_t{Align});
   }
 
   /// The calling thread's list, or null once that thread is going down (objects with static lifetime die later).
@@ -61,17 +61,19 @@ struct Recycling {
   T* allocate(std::size_t count) {
     using List = detail::FreeList<sizeof(T), alignof(T)>;
     List* list = count == 1 ? List::mine() : nullptr;
-    if (list == nullptr) return static_cast<T*>(::operator new(count * sizeof(T), std::align_val_t{alignof(T)}));
+    if (list == nullptr) return static_cast<T*>(::operator new (count * sizeof(T), std::align_val_t{alignof(T)}));
     return static_cast<T*>(list->take());
   }
   void deallocate(T* block, std::size_t count) noexcept {
     using List = detail::FreeList<sizeof(T), alignof(T)>;
     List* list = count == 1 ? List::mine() : nullptr;
-    if (list == nullptr) return ::operator delete(block, std::align_val_t{alignof(T)});
+    if (list == nullptr) return ::operator delete (block, std::align_val_t{alignof(T)});
     list->give(block);
   }
   template <class U>
-  bool operator==(const Recycling<U>&) const { return true; }
+  bool operator==(const Recycling<U>&) const {
+    return true;
+  }
 };
 
 /// std::make_shared from recycled memory.

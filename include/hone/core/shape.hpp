@@ -17,7 +17,8 @@ class Shape {
  public:
   Shape() = default;
   Shape(std::initializer_list<std::int64_t> extents) {
-    check(extents.size() <= max_rank, "[shape] rank {} is above the largest supported rank, {}", extents.size(), max_rank);
+    check(extents.size() <= max_rank, "[shape] rank {} is above the largest supported rank, {}", extents.size(),
+          max_rank);
     for (const auto extent : extents) push_back(extent);
   }
 

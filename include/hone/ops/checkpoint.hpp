@@ -35,8 +35,8 @@ struct CheckpointSaved {
 }  // namespace detail
 
 /// fn(x...), recomputed in backward. `fn` takes the tensors, gives one tensor, and must compute the same again; it may
-/// use parameters of its own, which get their gradients whether or not x... have any. It is kept until backward, so what
-/// it refers to must live as long.
+/// use parameters of its own, which get their gradients whether or not x... have any. It is kept until backward, so
+/// what it refers to must live as long.
 template <class F, class... Inputs>
 auto checkpoint(F fn, const Inputs&... x) {
   using Output = std::remove_cvref_t<decltype(fn(x...))>;

@@ -36,8 +36,8 @@ struct DropoutSaved {
 
 }  // namespace detail
 
-/// x with a share p of its elements, chosen by `generator`, set to 0 and the others scaled by 1 / (1 - p). In evaluation
-/// (under no_grad) it is x itself.
+/// x with a share p of its elements, chosen by `generator`, set to 0 and the others scaled by 1 / (1 - p). In
+/// evaluation (under no_grad) it is x itself.
 template <class T, Device D>
 Tensor<T, D> dropout(const Tensor<T, D>& x, double p, Generator& generator = default_generator()) {
   check(p >= 0 && p <= 1, "[dropout] p is {}, wanted a probability", p);

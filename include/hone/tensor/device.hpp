@@ -26,8 +26,8 @@ concept Device = std::copyable<D> && requires(const D& device) {
 class Cpu {
  public:
   struct Options {
-    int threads = 0;         ///< 0 = one per core
-    Isa isa = best_isa();    ///< at most best_isa()
+    int threads = 0;       ///< 0 = one per core
+    Isa isa = best_isa();  ///< at most best_isa()
     std::int64_t redzone = 0;
   };
 
@@ -41,8 +41,13 @@ class Cpu {
  private:
   struct State {
     explicit State(const Options& options)
-        : pool(options.threads > 0 ? options.threads : static_cast<int>(std::max(1u, std::thread::hardware_concurrency()))),
-          memory({.kind = DeviceKind::cpu, .threads = pool.threads(), .isa = std::min(options.isa, best_isa()), .redzone = options.redzone}, true) {}
+        : pool(options.threads > 0 ? options.threads
+                                   : static_cast<int>(std::max(1u, std::thread::hardware_concurrency()))),
+          memory({.kind = DeviceKind::cpu,
+                  .threads = pool.threads(),
+                  .isa = std::min(options.isa, best_isa()),
+                  .redzone = options.redzone},
+                 true) {}
     ThreadPool pool;
     Memory memory;
   };
@@ -98,8 +103,10 @@ class Meta {
   template <class T, int Rank>
   static void count_bytes(Work& work, const View<T, Rank>& view) {
     const std::int64_t bytes = view.elements() * static_cast<std::int64_t>(sizeof(T));
-    if constexpr (std::is_same_v<T, std::byte>) return;  // scratch: counted by what the kernel makes of it, which is nothing lasting
-    else (std::is_const_v<T> ? work.bytes_read : work.bytes_written) += bytes;
+    if constexpr (std::is_same_v<T, std::byte>)
+      return;  // scratch: counted by what the kernel makes of it, which is nothing lasting
+    else
+      (std::is_const_v<T> ? work.bytes_read : work.bytes_written) += bytes;
   }
   template <class T>
   static void count_bytes(Work& work, const StridedView<T>& view) {

@@ -1,4 +1,5 @@
-// Kernel dispatch: a kernel is a free function `run(Tag<kernel::Name>, Device&, ...)` that argument-dependent lookup finds.
+// Kernel dispatch: a kernel is a free function `run(Tag<kernel::Name>, Device&, ...)` that argument-dependent lookup
+// finds.
 #pragma once
 
 #include <hone/tensor/device.hpp>
@@ -12,17 +13,19 @@ namespace hone {
 template <class K>
 struct Tag {};
 
-/// Runs kernel K on `device`; on Meta it is booked instead. Inputs of kernels are In<T, Rank>, so a View<T> fits as well.
+/// Runs kernel K on `device`; on Meta it is booked instead. Inputs of kernels are In<T, Rank>, so a View<T> fits as
+/// well.
 template <class K, Device D, class... Args>
 void run_kernel(const D& device, Args&&... args) {
   if constexpr (std::is_same_v<D, Meta>) {
     device.template count<K>(args...);
   } else {
     D handle = device;
-    static_assert(requires { run(Tag<K>{}, handle, std::forward<Args>(args)...); },
-                  "this device has no kernel for the op named in Tag<...> with these arguments: write "
-                  "`void run(Tag<kernel::NAME>, Device&, ...)` in include/hone/cpu/NAME.hpp (Cpu) or "
-                  "cuda/hone/kernels/NAME.cuh (Emu, Cuda) and include it; the candidates are listed below");
+    static_assert(
+        requires { run(Tag<K>{}, handle, std::forward<Args>(args)...); },
+        "this device has no kernel for the op named in Tag<...> with these arguments: write "
+        "`void run(Tag<kernel::NAME>, Device&, ...)` in include/hone/cpu/NAME.hpp (Cpu) or "
+        "cuda/hone/kernels/NAME.cuh (Emu, Cuda) and include it; the candidates are listed below");
     run(Tag<K>{}, handle, std::forward<Args>(args)...);
   }
 }

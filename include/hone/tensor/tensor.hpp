@@ -50,8 +50,8 @@ class Tensor {
 
   /// A tensor with these values in row-major order (host devices; on Meta the values are dropped).
   static Tensor from(const D& device, const Shape& shape, std::span<const T> values, Label label = {}) {
-    check(shape.elements() == static_cast<std::int64_t>(values.size()), "[tensor] shape {} wants {} values, got {}", to_string(shape),
-          shape.elements(), values.size());
+    check(shape.elements() == static_cast<std::int64_t>(values.size()), "[tensor] shape {} wants {} values, got {}",
+          to_string(shape), shape.elements(), values.size());
     Tensor out = empty(device, shape, label);
     if (T* data = out.data(); data != nullptr && !values.empty()) std::memcpy(data, values.data(), values.size_bytes());
     return out;
@@ -81,9 +81,11 @@ class Tensor {
   /// The view kernels receive. Rank must be the tensor's (a scalar is a view of extent 1).
   template <int Rank>
   View<T, Rank> view() const {
-    check(rank() == Rank || (rank() == 0 && Rank == 1), "[tensor] a view of rank {} was asked of shape {}", Rank, to_string(shape_));
+    check(rank() == Rank || (rank() == 0 && Rank == 1), "[tensor] a view of rank {} was asked of shape {}", Rank,
+          to_string(shape_));
     View<T, Rank> out{data(), {}, stride_};
-    for (int axis = 0; axis < Rank; ++axis) out.extents[static_cast<std::size_t>(axis)] = rank() == 0 ? 1 : shape_[axis];
+    for (int axis = 0; axis < Rank; ++axis)
+      out.extents[static_cast<std::size_t>(axis)] = rank() == 0 ? 1 : shape_[axis];
     return out;
   }
   /// All elements in a row; the tensor must be packed.
@@ -92,9 +94,11 @@ class Tensor {
     return {data(), {elements()}, 1};
   }
 
-  /// The same elements under another shape; shares storage. The tensor must be packed. Not differentiable: see reshape().
+  /// The same elements under another shape; shares storage. The tensor must be packed. Not differentiable: see
+  /// reshape().
   Tensor viewed_as(const Shape& shape) const {
-    check(shape.elements() == elements(), "[tensor] {} elements of shape {} do not fit shape {}", elements(), to_string(shape_), to_string(shape));
+    check(shape.elements() == elements(), "[tensor] {} elements of shape {} do not fit shape {}", elements(),
+          to_string(shape_), to_string(shape));
     check(packed(), "[tensor] a column slice of shape {} cannot be reshaped in place", to_string(shape_));
     Tensor out = detached();
     out.shape_ = shape;
@@ -103,8 +107,8 @@ class Tensor {
   }
   /// Rows [begin, begin + count) of the first axis; shares storage. Not differentiable: see slice().
   Tensor rows(std::int64_t begin, std::int64_t count) const {
-    check(rank() >= 1 && begin >= 0 && count >= 0 && begin + count <= shape_[0], "[tensor] rows [{}, {}) are outside shape {}", begin,
-          begin + count, to_string(shape_));
+    check(rank() >= 1 && begin >= 0 && count >= 0 && begin + count <= shape_[0],
+          "[tensor] rows [{}, {}) are outside shape {}", begin, begin + count, to_string(shape_));
     Tensor out = detached();
     out.offset_ += begin * stride_;
     out.shape_[0] = count;
@@ -112,8 +116,8 @@ class Tensor {
   }
   /// Columns [begin, begin + count) of a matrix; shares storage. Not differentiable: see slice().
   Tensor columns(std::int64_t begin, std::int64_t count) const {
-    check(rank() == 2 && begin >= 0 && count >= 0 && begin + count <= shape_[1], "[tensor] columns [{}, {}) are outside shape {}", begin,
-          begin + count, to_string(shape_));
+    check(rank() == 2 && begin >= 0 && count >= 0 && begin + count <= shape_[1],
+          "[tensor] columns [{}, {}) are outside shape {}", begin, begin + count, to_string(shape_));
     Tensor out = detached();
     out.offset_ += begin;
     out.shape_[1] = count;
@@ -133,7 +137,8 @@ class Tensor {
     out.reserve(static_cast<std::size_t>(elements()));
     const std::int64_t row_count = rank() == 0 ? 1 : shape_[0];
     const std::int64_t width = inner_elements(shape_);
-    for (std::int64_t row = 0; row < row_count; ++row) out.insert(out.end(), data() + row * stride_, data() + row * stride_ + width);
+    for (std::int64_t row = 0; row < row_count; ++row)
+      out.insert(out.end(), data() + row * stride_, data() + row * stride_ + width);
     return out;
   }
   /// The value of a tensor with one element.

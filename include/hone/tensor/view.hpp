@@ -9,8 +9,9 @@
 
 namespace hone {
 
-/// A row-contiguous window on Rank-dimensional data. All axes but the first are packed; consecutive indices of the first
-/// axis lie `stride` elements apart, so a column slice of a wider matrix is a view as well. `data` is null on Meta.
+/// A row-contiguous window on Rank-dimensional data. All axes but the first are packed; consecutive indices of the
+/// first axis lie `stride` elements apart, so a column slice of a wider matrix is a view as well. `data` is null on
+/// Meta.
 template <class T, int Rank>
 struct View {
   static_assert(Rank >= 1, "a View has at least one axis; a scalar is a View of extent 1");
@@ -35,8 +36,8 @@ struct View {
   operator View<const T, Rank>() const requires(!std::is_const_v<T>) { return {data, extents, stride}; }  // NOLINT
 };
 
-/// A parameter type that does not take part in deduction: kernels write their inputs as In<T, 2>, so that T follows from
-/// the output and a View<T> argument converts to View<const T>.
+/// A parameter type that does not take part in deduction: kernels write their inputs as In<T, 2>, so that T follows
+/// from the output and a View<T> argument converts to View<const T>.
 template <class T, int Rank>
 using In = std::type_identity_t<View<const T, Rank>>;
 
