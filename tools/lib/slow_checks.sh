@@ -29,6 +29,15 @@ slow_layers() {
   "$HONE_ROOT/tools/check_layers.py" --self-test
 }
 
+# clang-format 14 is the one whose line breaks are kept; another version breaks some lines elsewhere.
+slow_format() {
+  command -v clang-format >/dev/null || skip "clang-format is not installed"
+  clang-format --version | grep -q ' version 14\.' || skip "clang-format is not version 14"
+  cd "$HONE_ROOT"
+  find include cuda tests tools/hone examples bench \( -name '*.hpp' -o -name '*.cpp' -o -name '*.cuh' -o -name '*.cu' \) \
+    -print0 | xargs -0 clang-format --dry-run -Werror
+}
+
 slow_umbrellas() { "$HONE_ROOT/tools/sync.py" --check; }
 
 # The generator of examples/data still gives the bytes that were recorded.
@@ -260,5 +269,5 @@ slow_long_runs() {
     --counts "$CHECK_COUNTS" --skips "$CHECK_SKIP_LIST" -ts="slow*"
 }
 
-SLOW_CHECKS=(layers umbrellas data converters shellcheck headers must_fail ten_lines new_op odr march drop_in_bare
-  drop_in_cmake install nvcc aarch64 clang sanitizers long_runs)
+SLOW_CHECKS=(layers umbrellas format data converters shellcheck headers must_fail ten_lines new_op odr march
+  drop_in_bare drop_in_cmake install nvcc aarch64 clang sanitizers long_runs)
