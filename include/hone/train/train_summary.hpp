@@ -8,8 +8,12 @@ namespace hone {
 
 /// What a finished run reports.
 struct TrainSummary {
-  std::int64_t steps = 0, tokens = 0, skipped = 0;
-  double train_loss = 0;  ///< of the last step
+  std::int64_t steps = 0, tokens = 0, skipped = 0;  ///< tokens: supervised
+  std::int64_t parameters = 0, trainable = 0;       ///< elements
+  std::int64_t batch_tokens = 0;                    ///< all tokens that went through training steps, this time
+  double step_seconds = 0;                          ///< in those steps, without validation and saving
+  std::optional<double> best_seconds;               ///< from the start to the best validation
+  double train_loss = 0;                            ///< of the last step
   std::optional<double> first_eval_loss, eval_loss, best_eval_loss;
   std::int64_t planned_bytes = 0, actual_bytes = 0;
   double seconds = 0;

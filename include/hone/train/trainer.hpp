@@ -110,6 +110,8 @@ class Trainer {
       all += parameter.elements();
       if (parameter.trainable()) trainable += parameter.elements();
     }
+    summary_.parameters = all;
+    summary_.trainable = trainable;
     console_.line(trainable_line(trainable, all));
     std::string rows = fmt::format("rows: {} to train on, {} held out", data_.train.size(), data_.valid.size());
     if (data_.dropped > 0)
@@ -199,6 +201,8 @@ class Trainer {
     state_.seconds = seconds_before_ + std::chrono::duration<double>(Clock::now() - begin_).count();
     summary_.train_loss = loss / static_cast<double>(std::max<std::int64_t>(report.tokens, 1));
     const double seconds = std::chrono::duration<double>(Clock::now() - started).count();
+    summary_.batch_tokens += tokens;
+    summary_.step_seconds += seconds;
     report_step(report, rate, static_cast<double>(tokens) / std::max(seconds, 1e-9),
                 static_cast<double>(state_.batch) / static_cast<double>(batches.size()));
     after_step(step, planned, state_.batch == static_cast<std::int64_t>(batches.size()));
@@ -260,6 +264,7 @@ class Trainer {
     if (best) {
       state_.best_loss = loss;
       state_.best_step = state_.step;
+      summary_.best_seconds = state_.seconds;
       state_.evaluations_without_gain = 0;
     } else if (++state_.evaluations_without_gain >=
                config_.early_stopping_patience.value_or(std::numeric_limits<std::int64_t>::max())) {
