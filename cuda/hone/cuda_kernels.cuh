@@ -5,7 +5,6 @@
 
 #include <hone/cuda.hpp>
 #include <hone/device/cublaslt.cuh>
-#include <hone/device/graph.hpp>
 #include <hone/device/nvml.hpp>
 #include <hone/kernels.cuh>
 

@@ -112,6 +112,7 @@
 #include <hone/tensor/emulated_driver.hpp>
 #include <hone/tensor/gpu_state.hpp>
 #include <hone/tensor/gpu_workspace.hpp>
+#include <hone/tensor/graph.hpp>
 #include <hone/tensor/kernel.hpp>
 #include <hone/tensor/matmul_options.hpp>
 #include <hone/tensor/optimizer_scalars.hpp>

@@ -15,6 +15,8 @@ class Faults {
     state() = {before_, failing, status, 0, 0};
     install<&gpu::Driver::allocate, 1>();
     install<&gpu::Driver::release, -1>();
+    install<&gpu::Driver::allocate_pinned, 1>();
+    install<&gpu::Driver::release_pinned, -1>();
     install<&gpu::Driver::copy, 0>();
     install<&gpu::Driver::fill, 0>();
     install<&gpu::Driver::create_stream, 1>();
@@ -24,6 +26,7 @@ class Faults {
     install<&gpu::Driver::destroy_event, -1>();
     install<&gpu::Driver::record_event, 0>();
     install<&gpu::Driver::wait_event, 0>();
+    install<&gpu::Driver::synchronize_event, 0>();
     install<&gpu::Driver::begin_capture, 0>();
     install<&gpu::Driver::end_capture, 1>();
     install<&gpu::Driver::instantiate, 1>();

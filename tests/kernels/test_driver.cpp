@@ -5,12 +5,12 @@
 #include "faults.hpp"
 
 #include <hone/autograd/backward.hpp>
-#include <hone/device/graph.hpp>
 #include <hone/device/launch.cuh>
 #include <hone/kernels/fill_copy.cuh>
 #include <hone/kernels/swiglu.cuh>
 #include <hone/ops/swiglu.hpp>
 #include <hone/tensor/cuda.hpp>
+#include <hone/tensor/graph.hpp>
 
 #include <doctest/doctest.h>
 

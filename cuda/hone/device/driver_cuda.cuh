@@ -33,6 +33,10 @@ inline void add_cuda_memory(Driver& driver) {
   driver.memory_info = [](std::size_t* free_bytes, std::size_t* total_bytes) {
     return static_cast<int>(cudaMemGetInfo(free_bytes, total_bytes));
   };
+  driver.allocate_pinned = [](void** out, std::size_t bytes) {
+    return static_cast<int>(cudaHostAlloc(out, bytes, cudaHostAllocDefault));
+  };
+  driver.release_pinned = [](void* memory) { return static_cast<int>(cudaFreeHost(memory)); };
   driver.copy = [](void* to, const void* from, std::size_t bytes, void* stream) {
     return static_cast<int>(cudaMemcpyAsync(to, from, bytes, cudaMemcpyDefault, stream_from(stream)));
   };
@@ -57,6 +61,7 @@ inline void add_cuda_streams(Driver& driver) {
   driver.wait_event = [](void* stream, void* event) {
     return static_cast<int>(cudaStreamWaitEvent(stream_from(stream), event_from(event), 0));
   };
+  driver.synchronize_event = [](void* event) { return static_cast<int>(cudaEventSynchronize(event_from(event))); };
   driver.elapsed = [](float* milliseconds, void* begin, void* end) {
     return static_cast<int>(cudaEventElapsedTime(milliseconds, event_from(begin), event_from(end)));
   };

@@ -62,7 +62,10 @@ struct Driver {
   int (*allocate)(void** out, std::size_t bytes) = nullptr;
   int (*release)(void* memory) = nullptr;
   int (*memory_info)(std::size_t* free_bytes, std::size_t* total_bytes) = nullptr;  ///< of the whole card
-  /// Between any two memories. Pageable host memory may be changed or freed as soon as a copy from it has returned.
+  int (*allocate_pinned)(void** out, std::size_t bytes) = nullptr;  ///< host memory that copies need no detour for
+  int (*release_pinned)(void* memory) = nullptr;
+  /// Between any two memories. Pageable host memory may be changed or freed as soon as a copy from it has returned;
+  /// pinned memory is read or written when the stream comes to it, and the host waits for nothing.
   int (*copy)(void* to, const void* from, std::size_t bytes, void* stream) = nullptr;
   int (*fill)(void* to, int byte, std::size_t bytes, void* stream) = nullptr;
   // streams and events
@@ -73,6 +76,7 @@ struct Driver {
   int (*destroy_event)(void* event) = nullptr;
   int (*record_event)(void* event, void* stream) = nullptr;
   int (*wait_event)(void* stream, void* event) = nullptr;  ///< later work of `stream` waits for the event
+  int (*synchronize_event)(void* event) = nullptr;         ///< the host waits until what it marks is done
   int (*elapsed)(float* milliseconds, void* begin, void* end) = nullptr;  ///< between two events that have passed
   // graphs: between begin and end the stream's work is written down and not done
   int (*begin_capture)(void* stream) = nullptr;

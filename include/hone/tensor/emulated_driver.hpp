@@ -103,6 +103,8 @@ inline void add_memory(Driver& driver) {
     *free_bytes = *total_bytes = std::size_t{80} << 30;  // what it stands for; the host's own memory is the limit
     return 0;
   };
+  driver.allocate_pinned = driver.allocate;
+  driver.release_pinned = driver.release;
   driver.copy = [](void* to, const void* from, std::size_t bytes, void* stream) {
     return enqueue(stream, [=] {
       if (bytes > 0) std::memmove(to, from, bytes);
@@ -145,6 +147,7 @@ inline void add_streams(Driver& driver) {
     });
   };
   driver.wait_event = [](void*, void*) { return 0; };  // all work is done already
+  driver.synchronize_event = [](void*) { return 0; };
   driver.elapsed = [](float* milliseconds, void* begin, void* end) {
     const auto passed = *static_cast<EmulatedEvent*>(end) - *static_cast<EmulatedEvent*>(begin);
     *milliseconds = std::chrono::duration<float, std::milli>(passed).count();

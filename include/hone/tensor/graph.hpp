@@ -1,8 +1,10 @@
-// Graphs: the work of a stream, written down once and launched as one call.
+// Graphs: the work of a stream, written down once and launched as one call. Events mark points in a stream's work, and
+// pinned memory is the host's end of copies that nobody waits for.
 #pragma once
 
 #include <hone/tensor/driver.hpp>
 
+#include <cstddef>
 #include <utility>
 
 namespace hone::gpu {
@@ -19,10 +21,13 @@ class Graph {
     try {
       work();
     } catch (...) {
-      if (driver_.end_capture(stream_, &graph) == 0) driver_.destroy_graph(graph);
+      abandon();
       throw;
     }
-    succeed(driver_, driver_.end_capture(stream_, &graph), "end_capture");
+    if (const int status = driver_.end_capture(stream_, &graph); status != 0) {
+      abandon();  // else the stream would go on writing down all that it is given
+      succeed(driver_, status, "end_capture");
+    }
     const int status = driver_.instantiate(&executable_, graph);
     driver_.destroy_graph(graph);
     succeed(driver_, status, "instantiate");
@@ -34,6 +39,12 @@ class Graph {
   void launch() const { succeed(driver_, driver_.launch_graph(executable_, stream_), "launch_graph"); }
 
  private:
+  /// Closes the capture and forgets what it holds.
+  void abandon() const {
+    void* graph = nullptr;
+    if (driver_.end_capture(stream_, &graph) == 0 && graph != nullptr) driver_.destroy_graph(graph);
+  }
+
   const Driver& driver_;
   void* stream_;
   void* executable_ = nullptr;
@@ -55,6 +66,8 @@ class Event {
   void record(const Device& device) {
     succeed(driver_, driver_.record_event(event_, device.stream()), "record_event");
   }
+  /// The host waits for it.
+  void wait() const { succeed(driver_, driver_.synchronize_event(event_), "synchronize_event"); }
   /// Later work of `device` waits for it.
   template <class Device>
   void hold(const Device& device) const {
@@ -70,6 +83,48 @@ class Event {
  private:
   const Driver& driver_;
   void* event_ = nullptr;
+};
+
+/// Host memory that a stream's copies read and write while the host goes on, with an event that says when they are
+/// done.
+class Pinned {
+ public:
+  /// `device` outlives it.
+  template <class Device>
+  Pinned(const Device& device, std::size_t bytes) : driver_(device.driver()), done_(device) {
+    succeed(driver_, driver_.allocate_pinned(&data_, bytes), "allocate_pinned");
+  }
+  ~Pinned() { driver_.release_pinned(data_); }
+  Pinned(const Pinned&) = delete;
+  Pinned& operator=(const Pinned&) = delete;
+
+  template <class T>
+  T* as() const {
+    return static_cast<T*>(data_);
+  }
+  /// Copies the first `bytes` to the device, or from it.
+  template <class Device>
+  void send(const Device& device, void* to, std::size_t bytes) {
+    succeed(driver_, driver_.copy(to, data_, bytes, device.stream()), "copy to the device");
+    done_.record(device);
+    busy_ = true;
+  }
+  template <class Device>
+  void fetch(const Device& device, const void* from, std::size_t bytes) {
+    succeed(driver_, driver_.copy(data_, from, bytes, device.stream()), "copy from the device");
+    done_.record(device);
+    busy_ = true;
+  }
+  /// Waits until the last copy is done: only then may the host look, or write anew.
+  void wait() {
+    if (std::exchange(busy_, false)) done_.wait();
+  }
+
+ private:
+  const Driver& driver_;
+  Event done_;
+  void* data_ = nullptr;
+  bool busy_ = false;
 };
 
 }  // namespace hone::gpu
