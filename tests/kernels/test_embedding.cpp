@@ -82,6 +82,19 @@ TEST_CASE_TEMPLATE("embedding backward sums the rows of each id", P, On<Cpu, flo
   }
 }
 
+TEST_CASE_TEMPLATE("embedding backward moves whole sectors", G, float, bf16) {
+  const Emu device = poisoned_device<Emu>();
+  const auto ids = Tensor<std::int32_t, Emu>::from(device, {2}, std::vector<std::int32_t>{3, 1});
+  const auto dy = random_tensor<bf16, Emu>({2, 256}, 1, -1, 1, device);
+  const auto dtable = random_tensor<G, Emu>({4, 256}, 2, -1, 1, device);
+  const emulator::WithSettings settings({.count_requests = true});
+  emulator::counters() = {};
+  backward(device, ids, dy, dtable, true);
+  const auto& seen = emulator::counters();
+  CHECK(seen.global_store_sectors == 2 * 256 * static_cast<std::int64_t>(sizeof(G)) / 32);
+  CHECK(seen.global_store_requests == seen.global_store_sectors / 16);  // 16 bytes a lane
+}
+
 TEST_CASE("an id outside the table is an error on Emu, not a read of foreign memory") {
   const Emu device = poisoned_device<Emu>();
   const auto table = random_tensor<float, Emu>({4, 8}, 1, -1, 1, device);

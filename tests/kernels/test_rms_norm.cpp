@@ -193,3 +193,21 @@ TEST_CASE("rms_norm reads aligned rows by whole sectors") {
   CHECK(seen.global_store_sectors == 4 * 16);
   CHECK(seen.barriers == 0);
 }
+
+TEST_CASE("rms_norm backward writes its partial sums by whole sectors, which lanes share") {
+  const Emu device = poisoned_device<Emu>();
+  constexpr std::int64_t cols = 264;  // the last lane that has columns has no neighbour
+  const auto x = random_tensor<bf16, Emu>({2, cols}, 1, -1, 1, device);
+  const auto weight = random_tensor<bf16, Emu>({cols}, 2, -1, 1, device);
+  const auto rstd = random_tensor<float, Emu>({2}, 3, 1, 2, device);
+  const auto dweight = Tensor<float, Emu>::empty(device, {cols});
+  const auto scratch = workspace(device, {2, cols});
+  const emulator::WithSettings settings({.count_requests = true});
+  emulator::counters() = {};
+  run_kernel<kernel::RmsNormBackward>(device, x.view<2>(), x.view<2>(), weight.view<1>(), rstd.view<1>(),
+                                      View<bf16, 2>{nullptr, {0, cols}, cols}, false, dweight.view<1>(), false,
+                                      scratch.view<1>());
+  const auto& seen = emulator::counters();
+  CHECK(seen.global_store_bytes == 2 * cols * 4 + cols * 4);  // two partial sums and their total
+  CHECK(seen.global_store_sectors == seen.global_store_bytes / 32);
+}

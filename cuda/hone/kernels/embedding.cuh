@@ -80,8 +80,10 @@ __global__ void __launch_bounds__(embedding_threads) embedding_backward_kernel(E
   }
   if (col >= args.cols) return;
   G* out = args.dtable.row(id) + col;
-  for (int i = 0; i < V; ++i)
-    store(out + i, from_float<G>(args.accumulate ? to_float(load(out + i)) + sums[i] : sums[i]));
+  const auto before = args.accumulate ? load<V>(out) : Vec<G, V>{};
+  Vec<G, V> after;
+  for (int i = 0; i < V; ++i) after[i] = from_float<G>(args.accumulate ? to_float(before[i]) + sums[i] : sums[i]);
+  store(out, after);
 }
 
 // ---- launchers ----
@@ -109,12 +111,13 @@ void run(Tag<kernel::EmbeddingBackward>, KernelDevice& device, In<std::int32_t, 
   const std::int64_t rows = dy.rows(), cols = dy.extent(1);
   if (rows * cols == 0) return;
   const EmbeddingBackwardArgs<T, G> args{ids.data, rows_of(dy), rows_of(dtable), rows, cols, dtable.rows(), accumulate};
-  const bool vectors = allows_vectors(dy);
-  const std::int64_t columns_of_block = std::int64_t{embedding_threads} * (vectors ? vector_width<T> : 1);
+  constexpr int width = copy_width<T, G>;
+  const bool vectors = cols % width == 0 && vectors_of<width>(dy) && vectors_of<width>(dtable);
+  const std::int64_t columns_of_block = std::int64_t{embedding_threads} * (vectors ? width : 1);
   const gpu::LaunchShape shape{{grid_extent(rows), grid_extent(ceil_div(cols, columns_of_block)), 1},
                                {embedding_threads, 1, 1},
                                sizeof(EmbeddingShared)};
-  constexpr auto wide = &embedding_backward_kernel<T, G, vector_width<T>>;
+  constexpr auto wide = &embedding_backward_kernel<T, G, width>;
   constexpr auto scalar = &embedding_backward_kernel<T, G, 1>;
   launch(device, "embedding_backward", shape, vectors ? wide : scalar, args);
 }

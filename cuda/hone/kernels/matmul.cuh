@@ -8,7 +8,7 @@
 
 #include <hone/kernels/matmul_float.cuh>
 #include <hone/prim/async_copy.cuh>
-#include <hone/prim/mma.cuh>
+#include <hone/prim/fragments.cuh>
 #include <hone/prim/vector.cuh>
 #include <hone/prim/warp.cuh>
 #include <hone/tensor/driver.hpp>
@@ -34,8 +34,6 @@ struct MatMulTile {
   static constexpr int warps_m = 2, warps_n = 2;
   static constexpr int threads = warps_m * warps_n * 32;
   static constexpr int fragments_m = m / warps_m / 16, fragments_n = n / warps_n / 8;
-  static constexpr int padding =
-      8;  // elements after each row of 64: eight rows of ldmatrix then lie on different banks
 };
 
 /// One factor as it lies in memory: `rows` x `cols` with rows `stride` apart. `vectors`: rows may be read 16 bytes at a
@@ -55,21 +53,15 @@ struct MatMulArgs {
   std::int64_t m, n, k;
   float alpha;
   bool accumulate;
-};
-
-/// A tile of a factor in shared memory, rows as in global memory.
-template <int RowCount, int ColCount>
-struct FactorTile {
-  static constexpr int rows = RowCount, cols = ColCount, stride = ColCount + MatMulTile::padding;
-  bf16 elements[RowCount * stride];
+  bool vectors;  // rows of c may be written 16 bytes at a time
 };
 
 /// Two buffers of both tiles. A transposed factor keeps its own row order: a is then (k, m), b is (n, k).
 template <bool TransposeA, bool TransposeB>
 struct alignas(128) MatMulShared {
   using Tile = MatMulTile;
-  FactorTile<TransposeA ? Tile::k : Tile::m, TransposeA ? Tile::m : Tile::k> a[2];
-  FactorTile<TransposeB ? Tile::n : Tile::k, TransposeB ? Tile::k : Tile::n> b[2];
+  HalfTile<TransposeA ? Tile::k : Tile::m, TransposeA ? Tile::m : Tile::k> a[2];
+  HalfTile<TransposeB ? Tile::n : Tile::k, TransposeB ? Tile::k : Tile::n> b[2];
 };
 
 /// Starts filling `tile` with the part of `factor` at (row, col); what lies outside becomes zero. Rows that do not
@@ -81,7 +73,7 @@ __device__ void fill_tile(Tile& tile, const Factor<T>& factor, std::int64_t row,
     const int r = item / per_row, c = item % per_row * width;
     const std::int64_t inside = row + r < factor.rows && col + c < factor.cols ? factor.cols - (col + c) : 0;
     const int wanted = inside < width ? static_cast<int>(inside) : width;
-    bf16* to = tile.elements + r * Tile::stride + c;
+    bf16* to = tile.at(r, c);
     // With nothing to read the address still has to be a valid one.
     const T* from = wanted > 0 ? factor.data + (row + r) * factor.stride + col + c : factor.data;
     if constexpr (std::is_same_v<T, bf16>) {
@@ -98,25 +90,6 @@ __device__ void fill_tile(Tile& tile, const Factor<T>& factor, std::int64_t row,
   }
 }
 
-/// Fragments of a: 16 rows of c from `m`, 16 of k from `k`, in the order of mma's registers.
-template <bool Transposed, class Tile>
-__device__ void load_a(std::uint32_t (&fragment)[4], const Tile& tile, int m, int k) {
-  const int lane = lane_index(), matrix = lane / 8, line = lane % 8;
-  const int row = Transposed ? k + line + matrix / 2 * 8 : m + line + matrix % 2 * 8;
-  const int col = Transposed ? m + matrix % 2 * 8 : k + matrix / 2 * 8;
-  ldmatrix_x4<Transposed>(fragment, tile.elements + row * Tile::stride + col);
-}
-
-/// Fragments of b for 16 columns of c from `n`: registers 0, 1 for the first eight, 2, 3 for the others. mma wants b by
-/// columns, which is how a transposed b lies; the plain one is transposed on the way.
-template <bool Transposed, class Tile>
-__device__ void load_b(std::uint32_t (&fragments)[4], const Tile& tile, int n, int k) {
-  const int lane = lane_index(), matrix = lane / 8, line = lane % 8;
-  const int row = Transposed ? n + line + matrix / 2 * 8 : k + line + matrix % 2 * 8;
-  const int col = Transposed ? k + matrix % 2 * 8 : n + matrix / 2 * 8;
-  ldmatrix_x4<!Transposed>(fragments, tile.elements + row * Tile::stride + col);
-}
-
 using MatMulSums = float[MatMulTile::fragments_m][MatMulTile::fragments_n][4];
 
 /// Adds the product of one pair of tiles to the warp's sums.
@@ -125,39 +98,74 @@ __device__ void multiply_tiles(MatMulSums& sums, const TileA& a, const TileB& b,
   using Tile = MatMulTile;
   HONE_UNROLL
   for (int k = 0; k < Tile::k; k += 16) {
-    std::uint32_t a_fragments[Tile::fragments_m][4];
+    std::uint32_t left[Tile::fragments_m][4];
     HONE_UNROLL
-    for (int i = 0; i < Tile::fragments_m; ++i) load_a<TransposeA>(a_fragments[i], a, warp_m + i * 16, k);
+    for (int i = 0; i < Tile::fragments_m; ++i) {
+      if constexpr (TransposeA)
+        load_left_transposed(left[i], a, k, warp_m + i * 16);
+      else
+        load_left(left[i], a, warp_m + i * 16, k);
+    }
     HONE_UNROLL
     for (int j = 0; j < Tile::fragments_n; j += 2) {
-      std::uint32_t b_fragments[4];
-      load_b<TransposeB>(b_fragments, b, warp_n + j * 8, k);
-      const std::uint32_t left[2] = {b_fragments[0], b_fragments[1]}, right[2] = {b_fragments[2], b_fragments[3]};
-      HONE_UNROLL
-      for (int i = 0; i < Tile::fragments_m; ++i) {
-        mma_m16n8k16(sums[i][j], a_fragments[i], left);
-        mma_m16n8k16(sums[i][j + 1], a_fragments[i], right);
-      }
+      std::uint32_t right[4];
+      if constexpr (TransposeB)
+        load_right_transposed(right, b, warp_n + j * 8, k);
+      else
+        load_right(right, b, k, warp_n + j * 8);
+      multiply_pair(sums, j, left, right);
     }
   }
 }
 
-/// Writes a warp's sums to c at (row, col).
+/// Writes `values`, neighbours in a row, to c at (row, col): 16 bytes at once where that is allowed and inside.
+template <int Pairs, class A, class B, class C>
+__device__ void store_values(const float (&values)[Pairs][2], const MatMulArgs<A, B, C>& args, std::int64_t row,
+                             std::int64_t col) {
+  constexpr int width = 2 * Pairs;
+  C* out = args.c.row(row) + col;
+  if (args.vectors && col + width <= args.n) {
+    const auto before = args.accumulate ? load<width>(out) : Vec<C, width>{};
+    Vec<C, width> after;
+    HONE_UNROLL
+    for (int i = 0; i < width; ++i) {
+      const float value = args.alpha * values[i / 2][i % 2];
+      after[i] = from_float<C>(args.accumulate ? to_float(before[i]) + value : value);
+    }
+    store(out, after);
+    return;
+  }
+  HONE_UNROLL
+  for (int i = 0; i < width; ++i) {
+    if (col + i >= args.n) continue;
+    const float value = args.alpha * values[i / 2][i % 2];
+    store(out + i, from_float<C>(args.accumulate ? to_float(load(out + i)) + value : value));
+  }
+}
+
+/// Writes a warp's sums to c at (row, col). A lane has two neighbouring columns of every fragment: lanes exchange them,
+/// until each has 16 bytes of one row and the four lanes of a row 64 bytes in a row.
 template <class A, class B, class C>
 __device__ void store_sums(const MatMulSums& sums, const MatMulArgs<A, B, C>& args, std::int64_t row,
                            std::int64_t col) {
+  constexpr int width = vector_width<C>, lanes = width / 2;  // a lane ends with `width` columns, from `lanes` lanes
+  static_assert(MatMulTile::fragments_n % lanes == 0);
   HONE_UNROLL
   for (int i = 0; i < MatMulTile::fragments_m; ++i) {
     HONE_UNROLL
-    for (int j = 0; j < MatMulTile::fragments_n; ++j) {
+    for (int half = 0; half < 2; ++half) {
       HONE_UNROLL
-      for (int e = 0; e < 4; ++e) {
-        const std::int64_t r = row + i * 16 + lane_index() / 4 + e / 2 * 8,
-                           c = col + j * 8 + lane_index() % 4 * 2 + e % 2;
-        if (r >= args.m || c >= args.n) continue;
-        C* out = args.c.row(r) + c;
-        const float value = args.alpha * sums[i][j][e];
-        store(out, from_float<C>(args.accumulate ? to_float(load(out)) + value : value));
+      for (int j = 0; j < MatMulTile::fragments_n; j += lanes) {
+        float values[lanes][2];
+        HONE_UNROLL
+        for (int f = 0; f < lanes; ++f) {
+          values[f][0] = sums[i][j + f][half * 2];
+          values[f][1] = sums[i][j + f][half * 2 + 1];
+        }
+        warp_transpose(values);
+        const std::int64_t r = row + i * 16 + lane_index() / 4 + half * 8;
+        const std::int64_t c = col + (j + lane_index() % lanes) * 8 + lane_index() % 4 / lanes * width;
+        if (r < args.m) store_values(values, args, r, c);
       }
     }
   }
@@ -196,11 +204,16 @@ __global__ void __launch_bounds__(MatMulTile::threads) matmul_kernel(MatMulArgs<
 
 namespace kernel_detail {
 
+/// True when every row starts on a multiple of 16 bytes; its last vector may be cut off.
+template <class T>
+bool rows_align(const View<T, 2>& view) {
+  return reinterpret_cast<std::uintptr_t>(view.data) % 16 == 0 &&
+         (view.rows() <= 1 || view.stride % vector_width<T> == 0);
+}
+
 template <class T>
 Factor<T> factor_of(const View<const T, 2>& view) {
-  const bool aligned =
-      reinterpret_cast<std::uintptr_t>(view.data) % 16 == 0 && (view.rows() <= 1 || view.stride % vector_width<T> == 0);
-  return {view.data, view.rows(), view.extent(1), view.stride, aligned};
+  return {view.data, view.rows(), view.extent(1), view.stride, rows_align(view)};
 }
 
 template <bool TransposeA, bool TransposeB, class A, class B, class C>
@@ -290,7 +303,8 @@ void run(Tag<kernel::MatMul>, KernelDevice& device, const MatMulOptions& options
                                  .n = n,
                                  .k = k,
                                  .alpha = static_cast<float>(options.alpha),
-                                 .accumulate = options.accumulate};
+                                 .accumulate = options.accumulate,
+                                 .vectors = kernel_detail::rows_align(c)};
   kernel_detail::matmul(device, options.transpose_a, options.transpose_b, args);
 }
 

@@ -78,6 +78,26 @@ struct RmsNormBackwardArgs {
   std::int64_t rows, cols, rows_per_block;
 };
 
+/// Writes a thread's V sums to columns from `own` of a row of `cols`, 16 bytes a store. Where V is more than 16 bytes
+/// hold, neighbours exchange pieces, so that each store of a warp fills whole sectors. All lanes of the warp call.
+template <int V>
+__device__ void store_partials(float* row, const float (&sums)[V], std::int64_t own, std::int64_t cols) {
+  constexpr int piece = V < vector_width<float> ? V : vector_width<float>, lanes = V / piece;
+  float pieces[lanes][piece];
+  HONE_UNROLL
+  for (int i = 0; i < V; ++i) pieces[i / piece][i % piece] = sums[i];
+  warp_transpose(pieces);
+  const int lane = lane_index() % lanes;
+  HONE_UNROLL
+  for (int from = 0; from < lanes; ++from) {
+    const std::int64_t col = own + (from - lane) * V + lane * piece;
+    Vec<float, piece> values;
+    HONE_UNROLL
+    for (int i = 0; i < piece; ++i) values[i] = pieces[from][i];
+    if (col < cols) store(row + col, values);
+  }
+}
+
 /// A block takes consecutive rows one by one; a thread owns V columns of them, so that it sums its part of dweight in
 /// registers. Rows wider than a block are cut along blockIdx.y, and each part forms the row's dot product for itself.
 template <class T, int V>
@@ -112,8 +132,7 @@ __global__ void rms_norm_backward_kernel(RmsNormBackwardArgs<T> args) {
     }
     store(args.dx.row(row) + own, dx);
   }
-  if (args.partials == nullptr || own >= args.cols) return;
-  for (int i = 0; i < V; ++i) store(args.partials + blockIdx.x * args.cols + own + i, dweight[i]);
+  if (args.partials != nullptr) store_partials(args.partials + blockIdx.x * args.cols, dweight, own, args.cols);
 }
 
 // ---- launchers ----

@@ -31,6 +31,14 @@ __device__ void load_left(std::uint32_t (&fragment)[4], const Tile& tile, int ro
   ldmatrix_x4<false>(fragment, tile.at(row + line + matrix % 2 * 8, col + matrix / 2 * 8), where);
 }
 
+/// Left factor that lies transposed: 16 rows of it are columns of `tile` from `col`, summed over 16 rows from `row`.
+template <class Tile>
+__device__ void load_left_transposed(std::uint32_t (&fragment)[4], const Tile& tile, int row, int col,
+                                     Where where = Where::here()) {
+  const int matrix = lane_index() / 8, line = lane_index() % 8;
+  ldmatrix_x4<true>(fragment, tile.at(row + line + matrix / 2 * 8, col + matrix % 2 * 8), where);
+}
+
 /// Right factor whose columns are rows of `tile`: 16 of them from `row`, summed over 16 columns from `col`. Registers
 /// 0, 1 serve the first eight, 2, 3 the others.
 template <class Tile>

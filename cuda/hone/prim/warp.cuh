@@ -130,6 +130,28 @@ __device__ inline bool warp_all(std::uint32_t mask, bool vote, Where where = Whe
   return warp_ballot(mask, vote, where) == mask;
 }
 
+/// A transpose among `Lanes` neighbouring lanes (a power of two, from a multiple of it), who all bring Lanes blocks of
+/// N values: lane l of them then holds block l of each, in the order of the lanes. What lanes hold of a row in small
+/// pieces becomes long pieces, which one access writes.
+template <int Lanes, int N>
+__device__ void warp_transpose(float (&blocks)[Lanes][N], Where where = Where::here()) {
+  HONE_UNROLL
+  for (int bit = 1; bit < Lanes; bit *= 2) {
+    const bool upper = (lane_index() & bit) != 0;
+    HONE_UNROLL
+    for (int i = 0; i < Lanes; ++i) {
+      if ((i & bit) != 0) continue;
+      HONE_UNROLL
+      for (int e = 0; e < N; ++e) {  // the lower lane gives its upper block for the upper lane's lower one
+        float &low = blocks[i][e], &high = blocks[i | bit][e];
+        const float got = warp_xor(upper ? low : high, bit, where);
+        low = upper ? got : low;
+        high = upper ? high : got;
+      }
+    }
+  }
+}
+
 /// Functors of reductions.
 struct Sum {
   static constexpr float identity = 0;
