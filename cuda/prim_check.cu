@@ -87,8 +87,8 @@ __global__ void product_kernel(const __grid_constant__ TensorMap map, float* out
 #endif
 }
 
-void launch_product(bf16* data, float* out) {
-  const TensorMap map = tensor_map(data, TileGeometry{});
+void launch_product(const Cuda& device, bf16* data, float* out) {
+  const TensorMap map = tensor_map(device, data, TileGeometry{});
   product_kernel<64><<<1, 128>>>(map, out);
   product_kernel<96><<<1, 128>>>(map, out);
   product_kernel<128><<<1, 128>>>(map, out);

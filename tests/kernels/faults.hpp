@@ -34,6 +34,8 @@ class Faults {
     install<&gpu::Driver::destroy_graph, -1>();
     install<&gpu::Driver::destroy_executable, -1>();
     install<&gpu::Driver::launch, 0>();
+    install<&gpu::Driver::most_threads, 0>();
+    install<&gpu::Driver::encode_tiles, 0>();
   }
   ~Faults() { gpu::emulated_driver() = before_; }
   Faults(const Faults&) = delete;

@@ -108,8 +108,8 @@ int wrong(const emulator::Settings& settings) {
   for (int i = 0; i < 64 * depth; ++i) m->b[i] = value(i, 3);
   Emu device;
   launch(device, "pipeline", {{1}, {160}, sizeof(PipelineShared)}, &pipeline_kernel<slip>,
-         tensor_map(m->a, tiles(50, depth)), tensor_map(m->b, tiles(64, depth)), tensor_map(m->c, tiles(50, 64)),
-         depth);
+         tensor_map(device, m->a, tiles(50, depth)), tensor_map(device, m->b, tiles(64, depth)),
+         tensor_map(device, m->c, tiles(50, 64)), depth);
   int count = 0;
   for (int i = 0; i < 50; ++i) {
     for (int j = 0; j < 64; ++j) {

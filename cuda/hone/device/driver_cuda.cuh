@@ -4,6 +4,7 @@
 
 #include <hone/tensor/driver.hpp>
 
+#include <cuda.h>
 #include <cuda_runtime.h>
 
 namespace hone::gpu {
@@ -25,6 +26,49 @@ inline int cuda_launch(const KernelCall& call, void* stream) {
   }
   return cudaLaunchKernel(call.function, to_dim3(call.shape.grid), to_dim3(call.shape.block), call.arguments,
                           call.shape.shared_bytes, stream_from(stream));
+}
+
+inline int cuda_most_threads(int* out, const void* function) {
+  cudaFuncAttributes attributes{};
+  const cudaError_t status = cudaFuncGetAttributes(&attributes, function);
+  *out = attributes.maxThreadsPerBlock;
+  return status;
+}
+
+/// cuTensorMapEncodeTiled, found through the runtime so that nothing links the driver's library; null where the driver
+/// does not know it.
+inline auto encode_tiled() {
+  void* found = nullptr;
+  cudaDriverEntryPointQueryResult status{};
+#if CUDART_VERSION >= 12050
+  cudaGetDriverEntryPointByVersion("cuTensorMapEncodeTiled", &found, 12000, cudaEnableDefault, &status);
+#else
+  cudaGetDriverEntryPoint("cuTensorMapEncodeTiled", &found, cudaEnableDefault, &status);
+#endif
+  return reinterpret_cast<decltype(&cuTensorMapEncodeTiled)>(found);
+}
+
+/// Of bf16 or float. What leaves the tensor reads as zero.
+inline int cuda_encode_tiles(void* map, const void* data, DType type, const TileGeometry& tiles) {
+  static const auto encode = encode_tiled();
+  if (encode == nullptr) return cudaErrorSymbolNotFound;
+  const std::int64_t element = size_of(type);
+  cuuint64_t extents[most_tile_axes], strides[most_tile_axes];
+  cuuint32_t box[most_tile_axes], steps[most_tile_axes];
+  for (int i = 0; i < tiles.rank; ++i) {
+    const auto axis = static_cast<std::size_t>(i);
+    extents[i] = static_cast<cuuint64_t>(tiles.extents[axis]);
+    if (i > 0) strides[i - 1] = static_cast<cuuint64_t>(tiles.strides[axis] * element);
+    box[i] = static_cast<cuuint32_t>(tiles.box[axis]);
+    steps[i] = 1;
+  }
+  constexpr CUtensorMapSwizzle swizzles[] = {CU_TENSOR_MAP_SWIZZLE_NONE, CU_TENSOR_MAP_SWIZZLE_32B,
+                                             CU_TENSOR_MAP_SWIZZLE_64B, CU_TENSOR_MAP_SWIZZLE_128B};
+  const auto of_type = type == DType::bf16 ? CU_TENSOR_MAP_DATA_TYPE_BFLOAT16 : CU_TENSOR_MAP_DATA_TYPE_FLOAT32;
+  return encode(static_cast<CUtensorMap*>(map), of_type, static_cast<cuuint32_t>(tiles.rank), const_cast<void*>(data),
+                extents, strides, box, steps, CU_TENSOR_MAP_INTERLEAVE_NONE,
+                swizzles[static_cast<std::size_t>(tiles.swizzle)], CU_TENSOR_MAP_L2_PROMOTION_L2_256B,
+                CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE);
 }
 
 inline void add_cuda_memory(Driver& driver) {
@@ -98,6 +142,8 @@ inline Driver& cuda_driver() {
     detail::add_cuda_streams(out);
     detail::add_cuda_graphs(out);
     out.launch = &detail::cuda_launch;
+    out.most_threads = &detail::cuda_most_threads;
+    out.encode_tiles = &detail::cuda_encode_tiles;
     out.error_text = [](int status) { return cudaGetErrorString(static_cast<cudaError_t>(status)); };
     return out;
   }();

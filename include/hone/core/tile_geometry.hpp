@@ -47,6 +47,15 @@ constexpr std::uint32_t swizzled(std::uint32_t offset, Swizzle swizzle) {
   return offset ^ (((offset >> 7) & pieces) << 4);
 }
 
+/// Tiles of a tensor as the emulator knows them; a card has its own description of 128 bytes.
+struct TileMap {
+  std::byte* data = nullptr;
+  std::int64_t element_bytes = 0;
+  TileGeometry tiles;
+
+  std::int64_t box_bytes() const { return tiles.box_elements() * element_bytes; }
+};
+
 /// Throws Error where a bulk copy could not move such tiles: everything must come in pieces of 16 bytes.
 inline void check_tiles(const TileGeometry& g, const void* data, std::int64_t element_bytes) {
   constexpr std::int64_t piece = 16;

@@ -12,13 +12,7 @@
 
 namespace hone::emulator {
 
-struct TensorMap {
-  std::byte* data = nullptr;
-  std::int64_t element_bytes = 0;
-  TileGeometry tiles;
-
-  std::int64_t box_bytes() const { return tiles.box_elements() * element_bytes; }
-};
+using TensorMap = TileMap;
 
 using TileAt = std::array<int, most_tile_axes>;  ///< a tile's first element, axis 0 innermost; may lie outside
 

@@ -5,6 +5,7 @@
 
 #include <hone/core/dtype.hpp>
 #include <hone/core/error.hpp>
+#include <hone/core/tile_geometry.hpp>
 
 #include <cstddef>
 #include <cstdint>
@@ -88,6 +89,10 @@ struct Driver {
   // work
   int (*launch)(const KernelCall& call, void* stream) = nullptr;
   int (*matmul)(const MatMulCall& call, void* stream) = nullptr;  ///< null: there is no GEMM library
+  /// The most threads a block of the kernel `function` may have; 1 where it was compiled empty for this card.
+  int (*most_threads)(int* out, const void* function) = nullptr;
+  /// What the card's bulk copies take for the tiles of a tensor: a CUtensorMap, or the emulator's TileMap.
+  int (*encode_tiles)(void* map, const void* data, DType type, const TileGeometry& tiles) = nullptr;
   const char* (*error_text)(int status) = nullptr;
 };
 

@@ -186,6 +186,14 @@ inline Driver& emulated_driver() {
     detail::add_streams(out);
     detail::add_graphs(out);
     out.launch = &detail::emulated_launch_on;
+    out.most_threads = [](int* most, const void*) {
+      *most = 1024;
+      return 0;
+    };
+    out.encode_tiles = [](void* map, const void* data, DType type, const TileGeometry& tiles) {
+      *static_cast<TileMap*>(map) = {static_cast<std::byte*>(const_cast<void*>(data)), size_of(type), tiles};
+      return 0;
+    };
     out.error_text = &detail::emulated_error_text;
     return out;
   }();
