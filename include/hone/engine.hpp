@@ -9,6 +9,7 @@
 #include <hone/autograd/tape.hpp>
 #include <hone/core/checked.hpp>
 #include <hone/core/config.hpp>
+#include <hone/core/draw_seed.hpp>
 #include <hone/core/dtype.hpp>
 #include <hone/core/error.hpp>
 #include <hone/core/function_ref.hpp>

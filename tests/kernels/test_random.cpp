@@ -105,6 +105,25 @@ TEST_CASE_TEMPLATE("dropout numbers elements by the view, not by the memory it l
   CHECK(doubles(y) == doubles(wanted));
 }
 
+TEST_CASE_TEMPLATE("a seed is a number or the place of one, which is looked at when the draw is made", P,
+                   On<Cpu, float>, On<Emu, float>, On<Emu, bf16>) {
+  using D = typename P::Device;
+  using T = typename P::Element;
+  const D device = poisoned_device<D>();
+  const auto x = random_tensor<T, D>({5, 24}, 1, 1, 2, device);
+  const auto place = Tensor<std::uint64_t, D>::empty(device, {1});
+  const auto dropped = [&](DrawSeed from) {
+    const auto y = Tensor<T, D>::empty(device, {5, 24});
+    run_kernel<kernel::Dropout>(device, x.template in<2>(), 0.5, from, stream, y.template view<2>(), false);
+    return doubles(y);
+  };
+  for (const std::uint64_t number : {seed, seed + 1}) {
+    place.copy_from(std::vector<std::uint64_t>{number});
+    CHECK(dropped(DrawSeed::found_at(place.data())) == dropped(number));
+  }
+  CHECK(dropped(seed) != dropped(seed + 1));
+}
+
 TEST_CASE("dropout moves whole vectors where it can") {
   const Emu device = poisoned_device<Emu>();
   const auto x = random_tensor<bf16, Emu>({4, 256}, 1, -1, 1, device);

@@ -2,6 +2,7 @@
 //   y = x * keep / (1 - p),  keep_e = (Philox word of e) >= p * 2^32                       (Srivastava et al., 2014)
 #pragma once
 
+#include <hone/core/draw_seed.hpp>
 #include <hone/device/launch.cuh>
 #include <hone/prim/random.cuh>
 #include <hone/prim/vector.cuh>
@@ -21,7 +22,8 @@ struct DropoutArgs {
   Rows<const T> x;
   Rows<T> y;
   std::int64_t rows, cols;
-  std::uint64_t seed, offset;
+  DrawSeed seed;
+  std::uint64_t offset;
   std::uint32_t threshold;
   float scale;
   bool accumulate;
@@ -34,7 +36,8 @@ __global__ void __launch_bounds__(dropout_threads) dropout_kernel(DropoutArgs<T>
   const std::int64_t item = std::int64_t{blockIdx.x} * blockDim.x + threadIdx.x;
   if (item >= args.rows * args.cols / V) return;
   const std::int64_t row = item * V / args.cols, col = item * V % args.cols;
-  const ElementWords<V> words(args.seed, args.offset, item * V);
+  const std::uint64_t seed = args.seed.at != nullptr ? load(args.seed.at) : args.seed.value;
+  const ElementWords<V> words(seed, args.offset, item * V);
   auto values = load<V>(args.x.row(row) + col);
   Vec<T, V> sums{};
   if (args.accumulate) sums = load<V>(args.y.row(row) + col);
@@ -47,7 +50,7 @@ __global__ void __launch_bounds__(dropout_threads) dropout_kernel(DropoutArgs<T>
 
 /// y (N, C) (+)= x (N, C) * keep / (1 - p). `offset` is the Philox stream. Element e is row * columns + column.
 template <class T>
-void run(Tag<kernel::Dropout>, KernelDevice& device, In<T, 2> x, double p, std::uint64_t seed, std::uint64_t offset,
+void run(Tag<kernel::Dropout>, KernelDevice& device, In<T, 2> x, double p, DrawSeed seed, std::uint64_t offset,
          View<T, 2> y, bool accumulate) {
   check(p >= 0 && p <= 1, "[dropout] p is {}, wanted a probability", p);
   const std::int64_t rows = y.rows(), cols = y.extent(1);

@@ -2,18 +2,20 @@
 // Philox, so a draw is repeated by going back to where the generator stood.
 #pragma once
 
+#include <hone/core/draw_seed.hpp>
+
 #include <cstdint>
 
 namespace hone {
 
 /// Where an op's numbers come from: no other draw of the same seed has this offset, which serves as Philox stream.
 struct RandomDraw {
-  std::uint64_t seed = 0;
+  DrawSeed seed;
   std::uint64_t offset = 0;
 };
 
 struct Generator {
-  std::uint64_t seed = 0;
+  DrawSeed seed;
   std::uint64_t offset = 0;
 
   /// Takes `count` numbers.
@@ -31,7 +33,7 @@ inline Generator& default_generator() {
 }
 
 /// Starts the calling thread's generator anew.
-inline void set_seed(std::uint64_t seed) { default_generator() = {seed, 0}; }
+inline void set_seed(DrawSeed seed) { default_generator() = {seed, 0}; }
 
 /// While one lives, the thread's generator goes on from `state`; afterwards from where it stood before.
 class [[nodiscard]] RestoreGenerator {

@@ -3,6 +3,7 @@
 //   y = x * keep / (1 - p),  keep_e = (Philox word of e) >= p * 2^32
 #pragma once
 
+#include <hone/core/draw_seed.hpp>
 #include <hone/cpu/isa_dispatch.hpp>
 #include <hone/cpu/partition.hpp>
 #include <hone/cpu/philox_words.hpp>
@@ -53,8 +54,9 @@ struct DropoutRows {
 /// y (+)= x * keep / (1 - p). `offset` is the Philox stream: one per call of a step keeps the masks independent.
 /// Element e is row * columns + column.
 template <class T>
-void run(Tag<kernel::Dropout>, Cpu& device, In<T, 2> x, double p, std::uint64_t seed, std::uint64_t offset,
-         View<T, 2> y, bool accumulate) {
+void run(Tag<kernel::Dropout>, Cpu& device, In<T, 2> x, double p, DrawSeed where, std::uint64_t offset, View<T, 2> y,
+         bool accumulate) {
+  const std::uint64_t seed = where.get();
   using S = Accumulator<T>;
   const Isa isa = device.target().isa;
   const std::uint64_t threshold = cpu::dropout_threshold(p);

@@ -53,6 +53,14 @@ Tensor<T, D> eye(std::int64_t n, const D& device = D{}) {
   return Tensor<T, D>::from(device, {n, n}, values);
 }
 
+namespace detail {
+inline std::uint64_t known_seed(const RandomDraw& draw) {
+  check(draw.seed.at == nullptr,
+        "[random] a tensor of random numbers was asked of a generator whose seed the device has");
+  return draw.seed.value;
+}
+}  // namespace detail
+
 /// Normal numbers of the given mean and deviation. The same bits on every device for the same place in the generator.
 template <class T, Device D = Cpu>
 Tensor<T, D> randn(const Shape& shape, const D& device = D{}, float mean = 0, float deviation = 1,
@@ -60,7 +68,7 @@ Tensor<T, D> randn(const Shape& shape, const D& device = D{}, float mean = 0, fl
   static_assert(is_floating<T>, "randn makes floating types");
   auto out = Tensor<T, D>::empty(device, shape);
   const RandomDraw draw = generator.next(out.elements());
-  run_kernel<kernel::FillNormal>(device, out.flat(), draw.seed, draw.offset, deviation, mean);
+  run_kernel<kernel::FillNormal>(device, out.flat(), detail::known_seed(draw), draw.offset, deviation, mean);
   return out;
 }
 
@@ -71,7 +79,7 @@ Tensor<T, D> uniform(const Shape& shape, const D& device = D{}, float low = 0, f
   static_assert(is_floating<T>, "uniform makes floating types");
   auto out = Tensor<T, D>::empty(device, shape);
   const RandomDraw draw = generator.next(out.elements());
-  run_kernel<kernel::FillUniform>(device, out.flat(), draw.seed, draw.offset, high - low, low);
+  run_kernel<kernel::FillUniform>(device, out.flat(), detail::known_seed(draw), draw.offset, high - low, low);
   return out;
 }
 

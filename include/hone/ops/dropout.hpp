@@ -11,7 +11,7 @@ namespace hone {
 
 namespace kernel {
 struct Dropout {  ///< per element: the product
-  static double flops(const auto& x, double, std::uint64_t, std::uint64_t, const auto&, bool accumulate) {
+  static double flops(const auto& x, double, const DrawSeed&, std::uint64_t, const auto&, bool accumulate) {
     return flops_per_element(accumulate ? 2 : 1, x);
   }
 };
