@@ -39,10 +39,10 @@ class Linear {
   }
 
   Tensor<T, D> operator()(const Tensor<T, D>& x) const {
-    auto y = linear(x, weight_, std::span<const WeightPart<T, D>>(parts_), label_);
-    for (std::size_t part = 0; part < parts_.size(); ++part)
-      for (const Bypass<T, D>& bypass : bypasses_[part]) bypass.add(x, y, parts_[part].begin);
-    return y;
+    if (input_bypasses_.empty()) return product(x);
+    Tensor<T, D> changed = x;
+    for (const auto& bypass : input_bypasses_) bypass.apply({changed});
+    return product(changed);
   }
 
   std::size_t part_count() const { return parts_.size(); }
@@ -50,6 +50,8 @@ class Linear {
   WeightPart<T, D>& part(std::size_t index) { return parts_[index]; }
   const WeightPart<T, D>& part(std::size_t index) const { return parts_[index]; }
   std::vector<Bypass<T, D>>& bypasses(std::size_t part) { return bypasses_[part]; }
+  /// What changes x before any part sees it.
+  std::vector<BypassAt<LinearInputSite<T, D>>>& input_bypasses() { return input_bypasses_; }
 
   /// f(name, tensor) for every weight and bias of the base, under `path`.
   template <class F>
@@ -66,11 +68,20 @@ class Linear {
   }
 
  private:
+  /// The parts' outputs with what their bypasses make of them.
+  Tensor<T, D> product(const Tensor<T, D>& x) const {
+    auto y = linear(x, weight_, std::span<const WeightPart<T, D>>(parts_), label_);
+    for (std::size_t part = 0; part < parts_.size(); ++part)
+      for (const Bypass<T, D>& bypass : bypasses_[part]) bypass.apply({x, y, parts_[part].begin});
+    return y;
+  }
+
   std::string label_;
   Tensor<T, D> weight_;
   std::vector<std::string> names_;
   std::vector<WeightPart<T, D>> parts_;
   std::vector<std::vector<Bypass<T, D>>> bypasses_;
+  std::vector<BypassAt<LinearInputSite<T, D>>> input_bypasses_;
 };
 
 }  // namespace hone

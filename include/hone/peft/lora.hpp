@@ -48,11 +48,12 @@ class LoraBypass {
     make_trainable(b_);
   }
 
-  void add(const Tensor<T, D>& x, Tensor<T, D>& y, std::int64_t begin) const {
+  void apply(const LinearSite<T, D>& at) const {
     DropoutDraw draw;
-    if (config_.dropout > 0 && training()) draw = {config_.dropout, default_generator().next(x.elements())};
-    add_lora(x, a_, b_, config_.scale(), draw, y, begin);
+    if (config_.dropout > 0 && training()) draw = {config_.dropout, default_generator().next(at.x.elements())};
+    add_lora(at.x, a_, b_, config_.scale(), draw, at.y, at.begin);
   }
+  BypassKind kind() const { return {"s B A x", Form::parallel, Composition::add}; }
   void visit(WeightVisitor<D> visitor) {
     visitor("lora_A.weight", &a_);
     visitor("lora_B.weight", &b_);
