@@ -5,6 +5,7 @@
 #include <hone/core/checked.hpp>
 #include <hone/core/dtype.hpp>
 #include <hone/core/error.hpp>
+#include <hone/quant/quantisation.hpp>
 
 #include <cmath>
 #include <cstdint>
@@ -53,7 +54,8 @@ struct LlamaConfig {
   std::optional<std::int64_t> bos_token_id;
   std::vector<std::int64_t> eos_token_ids;
   std::optional<std::int64_t> pad_token_id;
-  std::optional<DType> torch_dtype;  // what the weights were saved in
+  std::optional<DType> torch_dtype;          // what the weights were saved in
+  std::optional<Quantisation> quantization;  // of the linears in the blocks (quantization_config)
 
   /// Sliding window of a layer; 0 when it sees all earlier tokens.
   std::int64_t window_of_layer(std::int64_t layer) const {

@@ -12,6 +12,7 @@
 #include <hone/ops/swiglu.hpp>
 
 #include <string>
+#include <string_view>
 
 namespace hone {
 
@@ -40,13 +41,14 @@ class LlamaLayer {
              {{"q_proj", shape_.heads * shape_.head_dim},
               {"k_proj", shape_.kv_heads * shape_.head_dim},
               {"v_proj", shape_.kv_heads * shape_.head_dim}},
-             config.qkv_bias, "self_attn.qkv"),
+             config.qkv_bias, "self_attn.qkv", stored(config, index, "self_attn.")),
         o_(device, shape_.heads * shape_.head_dim, {{"o_proj", config.hidden_size}}, config.attention_bias,
-           "self_attn.o_proj"),
+           "self_attn.o_proj", stored(config, index, "self_attn.")),
         gate_up_(device, config.hidden_size,
-                 {{"gate_proj", config.intermediate_size}, {"up_proj", config.intermediate_size}}, false,
-                 "mlp.gate_up"),
-        down_(device, config.intermediate_size, {{"down_proj", config.hidden_size}}, false, "mlp.down_proj") {
+                 {{"gate_proj", config.intermediate_size}, {"up_proj", config.intermediate_size}}, false, "mlp.gate_up",
+                 stored(config, index, "mlp.")),
+        down_(device, config.intermediate_size, {{"down_proj", config.hidden_size}}, false, "mlp.down_proj",
+              stored(config, index, "mlp.")) {
     if (!config.qk_norm) return;
     q_norm_ = norm_weight(device, config.head_dim);
     k_norm_ = norm_weight(device, config.head_dim);
@@ -89,6 +91,10 @@ class LlamaLayer {
   }
 
  private:
+  /// How the linears at "model.layers.<index>.<path>" are stored.
+  static typename Linear<T, D>::Storage stored(const LlamaConfig& config, std::int64_t index, std::string_view path) {
+    return {config.quantization, fmt::format("model.layers.{}.{}", index, path)};
+  }
   static Tensor<T, D> norm_weight(const D& device, std::int64_t size) {
     return Tensor<T, D>::empty(device, {size}, {Category::weights, "norm"});
   }
