@@ -87,10 +87,10 @@ class Normalizer {
   static Normalizer from_json(const nlohmann::json& component, const std::string& origin) {
     using namespace normalizers;
     const auto& type = detail::component_type(component, origin);
-    if (type == "NFC") return Value(Form{UnicodeForm::nfc});
-    if (type == "NFD") return Value(Form{UnicodeForm::nfd});
-    if (type == "NFKC") return Value(Form{UnicodeForm::nfkc});
-    if (type == "NFKD") return Value(Form{UnicodeForm::nfkd});
+    if (type == "NFC") return Value(normalizers::Form{UnicodeForm::nfc});
+    if (type == "NFD") return Value(normalizers::Form{UnicodeForm::nfd});
+    if (type == "NFKC") return Value(normalizers::Form{UnicodeForm::nfkc});
+    if (type == "NFKD") return Value(normalizers::Form{UnicodeForm::nfkd});
     if (type == "Prepend") return Value(Prepend{get_string(component, "prepend", origin)});
     if (type == "Replace") {
       return Value(Replace{TextPattern::from_json(component, origin), get_string(component, "content", origin)});
