@@ -1,4 +1,5 @@
 #include "every_device.hpp"
+#include "support/step_numbers.hpp"
 
 #include <hone/cpu/optimizer.hpp>
 #include <hone/cpu/sum.hpp>
@@ -97,26 +98,27 @@ std::vector<double> all_of(const std::vector<Item<T, G, D>>& items) {
 }
 
 template <class K, class D, class Scalars, class T, class G>
-void step(const D& device, const Scalars& scalars, const std::vector<OptimizedView<T, G>>& views) {
-  run_kernel<K>(device, scalars, std::span<const OptimizedView<T, G>>(views));
+void step(const D& device, const Scalars& scalars, const StepNumbers& numbers,
+          const std::vector<OptimizedView<T, G>>& views) {
+  const auto at = Tensor<StepNumbers, D>::from(device, {1}, std::array{numbers});
+  run_kernel<K>(device, scalars, at.template in<1>(), std::span<const OptimizedView<T, G>>(views));
 }
 
-void adamw(const AdamWScalars& s, double decay, double gradient, double& w, double& m, double& v) {
+void adamw(const StepOf& s, double decay, double gradient, double& w, double& m, double& v) {
   const double g = gradient * s.gradient_scale, t = static_cast<double>(s.step);
   w *= 1 - s.learning_rate * decay;
-  m += (1 - s.beta1) * (g - m);
-  v = v * s.beta2 + (1 - s.beta2) * g * g;
-  w -= s.learning_rate / (1 - std::pow(s.beta1, t)) * m /
-       (std::sqrt(v) / std::sqrt(1 - std::pow(s.beta2, t)) + s.epsilon);
+  m += (1 - 0.9) * (g - m);
+  v = v * 0.999 + (1 - 0.999) * g * g;
+  w -= s.learning_rate / (1 - std::pow(0.9, t)) * m / (std::sqrt(v) / std::sqrt(1 - std::pow(0.999, t)) + 1e-8);
 }
 
-void sgd(const SgdScalars& s, double decay, double gradient, double& w, double& buffer) {
-  double g = gradient * s.gradient_scale + decay * w;
+void sgd(const SgdScalars& s, const StepOf& of, double decay, double gradient, double& w, double& buffer) {
+  double g = gradient * of.gradient_scale + decay * w;
   if (s.momentum != 0) {
     buffer = s.momentum * buffer + g;
     g = s.nesterov ? g + s.momentum * buffer : buffer;
   }
-  w -= s.learning_rate * g;
+  w -= of.learning_rate * g;
 }
 
 }  // namespace
@@ -127,11 +129,11 @@ TEST_CASE_TEMPLATE("adamw step of several parameters", P, Pair<Cpu, float, float
   using T = typename P::Weight;
   using G = typename P::Gradient;
   const D device = poisoned_device<D>();
-  const AdamWScalars scalars{.learning_rate = 1e-2, .step = 3, .gradient_scale = 0.5};
+  const StepOf of{.learning_rate = 1e-2, .step = 3, .gradient_scale = 0.5};
   for (const bool with_master : {false, std::is_same_v<T, bf16>}) {
     const auto got = in_every_order<D>([&] {
       const auto items = make_items<T, G>(device, with_master);
-      step<kernel::AdamWStep>(device, scalars, views_of(items, 2));
+      step<kernel::AdamWStep>(device, AdamWScalars{}, step_numbers(of), views_of(items, 2));
       return all_of(items);
     });
     auto items = make_items<T, G>(device, with_master);
@@ -141,7 +143,7 @@ TEST_CASE_TEMPLATE("adamw step of several parameters", P, Pair<Cpu, float, float
       const auto count = static_cast<std::int64_t>(item.w.size());
       CAPTURE(count);
       for (std::size_t i = 0; i < item.w.size(); ++i)
-        adamw(scalars, k % 2 == 0 ? 0.1 : 0.0, item.g[i], item.w[i], item.m[i], item.v[i]);
+        adamw(of, k % 2 == 0 ? 0.1 : 0.0, item.g[i], item.w[i], item.m[i], item.v[i]);
       CHECK(near<T>(part(got, at, count), item.w, "weight"));
       CHECK(near<float>(part(got, at + count, count), item.m, "m"));
       CHECK(near<float>(part(got, at + 2 * count, count), item.v, "v"));
@@ -164,11 +166,11 @@ TEST_CASE_TEMPLATE("sgd step of several parameters", P, Pair<Cpu, float, float>,
   using G = typename P::Gradient;
   const D device = poisoned_device<D>();
   for (const SgdScalars& scalars :
-       {SgdScalars{.learning_rate = 0.1}, SgdScalars{.learning_rate = 0.1, .momentum = 0.9},
-        SgdScalars{.learning_rate = 0.1, .momentum = 0.8, .nesterov = true, .gradient_scale = 2}}) {
+       {SgdScalars{}, SgdScalars{.momentum = 0.9}, SgdScalars{.momentum = 0.8, .nesterov = true}}) {
+    const StepOf of{.learning_rate = 0.1, .gradient_scale = scalars.nesterov ? 2.0 : 1.0};
     const auto got = in_every_order<D>([&] {
       const auto items = make_items<T, G>(device, false);
-      step<kernel::SgdStep>(device, scalars, views_of(items, scalars.momentum != 0 ? 1 : 0));
+      step<kernel::SgdStep>(device, scalars, step_numbers(of), views_of(items, scalars.momentum != 0 ? 1 : 0));
       return all_of(items);
     });
     auto items = make_items<T, G>(device, false);
@@ -177,7 +179,7 @@ TEST_CASE_TEMPLATE("sgd step of several parameters", P, Pair<Cpu, float, float>,
       auto& item = items[k];
       const auto count = static_cast<std::int64_t>(item.w.size());
       for (std::size_t i = 0; i < item.w.size(); ++i)
-        sgd(scalars, k % 2 == 0 ? 0.1 : 0.0, item.g[i], item.w[i], item.m[i]);
+        sgd(scalars, of, k % 2 == 0 ? 0.1 : 0.0, item.g[i], item.w[i], item.m[i]);
       CHECK(near<T>(part(got, at, count), item.w, "weight"));
       CHECK(near<float>(part(got, at + count, count), item.m, "momentum"));
       at += 3 * count;
@@ -194,8 +196,8 @@ TEST_CASE_TEMPLATE("stochastic rounding draws the words of its elements", D, Cpu
     const auto before = weight.to_vector();
     std::vector<OptimizedView<bf16, float>> views{
         {.weight = weight.flat(), .master = {}, .gradient = gradient.flat(), .states = {}, .offset = 77}};
-    const SgdScalars scalars{.learning_rate = 0x1p-10, .stochastic_rounding = true, .seed = 5};
-    step<kernel::SgdStep>(device, scalars, views);
+    const SgdScalars scalars{.stochastic_rounding = true, .seed = 2};
+    step<kernel::SgdStep>(device, scalars, step_numbers({.learning_rate = 0x1p-10, .step = 3}), views);
     const auto after = weight.to_vector();
     const auto g = gradient.to_vector();
     std::int64_t up = 0;
@@ -242,6 +244,55 @@ TEST_CASE_TEMPLATE("sums of squares of several gradients, and their sum", P, Pai
   CHECK(close(got, want, {5}, 0, 1e-12));
 }
 
+TEST_CASE_TEMPLATE("a step begins on the device: norm, clipping, count, and whether it is skipped", D, Cpu, Emu) {
+  const D device = poisoned_device<D>();
+  const auto numbers = Tensor<StepNumbers, D>::from(device, {1}, std::array{StepNumbers{}});
+  const auto begin = [&](double learning_rate, std::int64_t tokens, const std::vector<double>& partials) {
+    StepNumbers told = numbers.item();
+    told.input = {learning_rate, tokens};
+    numbers.copy_from(std::array{told});
+    const auto sums = Tensor<double, D>::from(device, {static_cast<std::int64_t>(partials.size())},
+                                              std::span<const double>(partials));
+    run_kernel<kernel::BeginStep>(device, StepRule{0.5, 0.75, 2.0}, sums.template in<1>(), numbers.template view<1>());
+    return numbers.item();
+  };
+  std::vector<double> many(600, 0.0);
+  many[0] = 9, many[300] = 3, many[599] = 4;
+  const StepNumbers first = begin(0.25, 8, many);  // norm 4 / 8
+  CHECK(first.step == 1);
+  CHECK(first.skipped == 0);
+  CHECK(first.grad_norm == 0.5);
+  CHECK(first.gradient_scale == 1.0 / 8);
+  CHECK(first.step_size == 0.5);
+  CHECK(first.root == 2.0);
+  const StepNumbers clipped = begin(0.25, 0, {16});
+  CHECK(clipped.step == 2);
+  CHECK(clipped.grad_norm == 4.0);
+  CHECK(clipped.gradient_scale == doctest::Approx(0.5).epsilon(1e-6));
+  CHECK(clipped.step_size == 0.25 / 0.75);
+  CHECK(clipped.root == 1 / std::sqrt(1 - 0.75 * 0.75));
+  for (const double bad : {std::numeric_limits<double>::infinity(), std::numeric_limits<double>::quiet_NaN()}) {
+    const StepNumbers skipped = begin(0.25, 8, {1, bad, 1});
+    CHECK(skipped.skipped == 1);
+    CHECK(skipped.step == 2);
+    CHECK(!std::isfinite(skipped.grad_norm));
+  }
+  const StepNumbers idle = begin(0.25, 8, {});  // no parameter has a gradient
+  CHECK(idle.step == 3);
+  CHECK(idle.grad_norm == 0.0);
+}
+
+TEST_CASE_TEMPLATE("a skipped step writes nothing", D, Cpu, Emu) {
+  const D device = poisoned_device<D>();
+  StepNumbers numbers = step_numbers({});
+  numbers.skipped = 1;
+  const auto items = make_items<bf16, float>(device, true);
+  const auto before = all_of(items);
+  step<kernel::AdamWStep>(device, AdamWScalars{}, numbers, views_of(items, 2));
+  step<kernel::SgdStep>(device, SgdScalars{}, numbers, views_of(items, 1));
+  CHECK(all_of(items) == before);
+}
+
 TEST_CASE("hundreds of parameters take one launch, and more than a launch holds take two") {
   const Emu device = poisoned_device<Emu>();
   const auto weight = Tensor<float, Emu>::from(device, {700}, std::vector<float>(700, 1.0f));
@@ -252,7 +303,7 @@ TEST_CASE("hundreds of parameters take one launch, and more than a launch holds 
       views.push_back(
           {.weight = weight.rows(i, 1).flat(), .master = {}, .gradient = gradient.rows(i, 1).flat(), .states = {}});
     const auto before = emulator::counters().launches;
-    step<kernel::SgdStep>(device, SgdScalars{.learning_rate = 1}, views);
+    step<kernel::SgdStep>(device, SgdScalars{}, step_numbers({.learning_rate = 1}), views);
     return emulator::counters().launches - before;
   };
   CHECK(launches_for(448) == 1);  // LoRA on the seven linears of 32 layers

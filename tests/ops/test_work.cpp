@@ -164,13 +164,14 @@ TEST_CASE("bytes: inputs are read, outputs written, and sums read as well") {
   const auto x_rows = 4 * (2 + 2 * 2 * 5), product = 4 * (2 * 5 + 5 * 9 + 2 * 9);
   const auto losses = traffic_of(meta, [&] { (void)lm_head_losses(a, matrix(9, 5), supervision); });
   CHECK(losses.read + losses.written == x_rows + product + 4 * (2 * 9 + 2) + 4 * 2);
-  // An optimizer step: AdamW reads the master copy, not the weight, and writes both; the norm is one partial sum,
-  // summed.
+  // An optimizer step: AdamW reads the master copy, not the weight, and writes both; the norm is one partial sum, from
+  // which the step's numbers follow.
   auto leaf = Tensor<bf16, Meta>::empty(meta, {4, 5});
   leaf.require_grad();
   AdamW<Meta> optimizer({{{"w", leaf}}, nullptr}, {.update = WeightUpdate::master});
   leaf.slot()->absorb(leaf);
-  CHECK(is(traffic_of(meta, [&] { optimizer.step(); }), 8 + 20 * (2 + 2 + 12), 8 + 8 + 20 * (2 + 12)));
+  CHECK(is(traffic_of(meta, [&] { optimizer.step(); }), 8 + 20 * (2 + 2 + 12),
+           8 + static_cast<std::int64_t>(sizeof(StepNumbers)) + 20 * (2 + 12)));
 }
 
 TEST_CASE("FLOPs of the other ops: a constant for each element") {

@@ -7,6 +7,7 @@
 #pragma once
 
 #include <hone/device/launch.cuh>
+#include <hone/kernels/sum.cuh>
 #include <hone/prim/random.cuh>
 #include <hone/prim/vector.cuh>
 #include <hone/prim/warp.cuh>
@@ -22,6 +23,7 @@ namespace hone {
 
 namespace kernel {
 struct SumOfSquares;
+struct BeginStep;
 struct AdamWStep;
 struct SgdStep;
 }  // namespace kernel
@@ -66,8 +68,22 @@ __device__ bool aligned_for(const T* pointer) {
 __device__ inline float square_root(float x) { return sqrtf(x); }
 __device__ inline double square_root(double x) { return ::sqrt(x); }
 
-template <class S>
+/// The fields of a step that updates read; every thread of a launch reads the same.
+__device__ inline StepNumbers numbers_of_step(const StepNumbers* numbers) {
+  StepNumbers out;
+  out.input.learning_rate = load(&numbers->input.learning_rate);
+  out.step = load(&numbers->step);
+  out.gradient_scale = load(&numbers->gradient_scale);
+  out.step_size = load(&numbers->step_size);
+  out.root = load(&numbers->root);
+  return out;
+}
+
+/// How a rule changes one element; it is made of what the host knows once (Scalars) and of the step's numbers.
+template <class Type>
 struct AdamWUpdate {
+  using S = Type;
+  using Scalars = AdamWScalars;
   AdamWConstants<S> c;
 
   __device__ S operator()(S weight, S gradient, S& m, S& v, S decay) const {
@@ -78,8 +94,10 @@ struct AdamWUpdate {
   }
 };
 
-template <class S>
+template <class Type>
 struct SgdUpdate {
+  using S = Type;
+  using Scalars = SgdScalars;
   SgdConstants<S> c;
 
   __device__ S operator()(S weight, S gradient, S& buffer, S&, S decay) const {
@@ -92,11 +110,10 @@ struct SgdUpdate {
   }
 };
 
-template <class Update>
+template <class Scalars>
 struct StepCommon {
-  Update update;
-  bool stochastic;
-  std::uint64_t seed;
+  Scalars scalars;
+  const StepNumbers* numbers;
 };
 
 template <class T, class G>
@@ -108,8 +125,17 @@ struct StepRecord {
   S* states[2];  // null: none
   std::int64_t count;
   std::uint64_t offset;
-  S decay;
+  double weight_decay;
   unsigned first_block;
+};
+
+/// A step of one parameter, as a thread holds it.
+template <class Update>
+struct ParameterStep {
+  Update update;
+  typename Update::S decay;
+  bool stochastic;
+  std::uint64_t seed;
 };
 
 inline constexpr int optimizer_threads = 256;
@@ -117,7 +143,7 @@ inline constexpr std::int64_t optimizer_block = 8192;  // elements a block takes
 
 /// Elements at .. at + N - 1 of one parameter.
 template <int N, class T, class G, class Update>
-__device__ void step_elements(const StepCommon<Update>& common, const StepRecord<T, G>& item, std::int64_t at) {
+__device__ void step_elements(const ParameterStep<Update>& step, const StepRecord<T, G>& item, std::int64_t at) {
   using S = Accumulator<T>;
   const auto gradient = load<N>(item.gradient + at);
   Vec<T, N> narrow{};
@@ -133,13 +159,13 @@ __device__ void step_elements(const StepCommon<Update>& common, const StepRecord
   HONE_UNROLL
   for (int i = 0; i < N; ++i) {
     const S weight = item.master != nullptr ? static_cast<S>(master[i]) : widened<S>(narrow[i]);
-    values[i] = common.update(weight, widened<S>(gradient[i]), first[i], second[i], item.decay);
+    values[i] = step.update(weight, widened<S>(gradient[i]), first[i], second[i], step.decay);
     master[i] = static_cast<float>(values[i]);
     narrow[i] = rounded_to<T>(values[i]);
   }
   if constexpr (std::is_same_v<T, bf16>) {
-    if (common.stochastic && item.master == nullptr) {
-      const ElementWords<N> words(common.seed, item.offset, at);
+    if (step.stochastic && item.master == nullptr) {
+      const ElementWords<N> words(step.seed, item.offset, at);
       HONE_UNROLL
       for (int i = 0; i < N; ++i) narrow[i] = round_by_chance(values[i], words.words[i]);
     }
@@ -153,18 +179,24 @@ __device__ void step_elements(const StepCommon<Update>& common, const StepRecord
 /// Moments move 16 bytes at a time.
 template <class T, class G, class Update>
 __global__ void __launch_bounds__(optimizer_threads)
-    step_kernel(TensorTable<StepCommon<Update>, StepRecord<T, G>> const __grid_constant__ table) {
+    step_kernel(TensorTable<StepCommon<typename Update::Scalars>, StepRecord<T, G>> const __grid_constant__ table) {
   constexpr int V = vector_width<Accumulator<T>>;
+  if (load(&table.common.numbers->skipped) != 0) return;
   const StepRecord<T, G>& item = table.of_block(blockIdx.x);
   const std::int64_t begin = static_cast<std::int64_t>(blockIdx.x - item.first_block) * optimizer_block;
   const std::int64_t end = begin + optimizer_block < item.count ? begin + optimizer_block : item.count;
+  const auto& scalars = table.common.scalars;
+  const StepNumbers numbers = numbers_of_step(table.common.numbers);
+  const Update update{{scalars, numbers}};
+  const ParameterStep<Update> step{update, update.c.decay(item.weight_decay), scalars.stochastic_rounding,
+                                   scalars.seed + static_cast<std::uint64_t>(numbers.step)};
   const bool aligned = aligned_for<V>(item.weight) && aligned_for<V>(item.master) && aligned_for<V>(item.gradient) &&
                        aligned_for<V>(item.states[0]) && aligned_for<V>(item.states[1]);
   for (std::int64_t at = begin + std::int64_t{threadIdx.x} * V; at < end; at += optimizer_threads * V) {
     if (aligned && at + V <= end)
-      step_elements<V>(table.common, item, at);
+      step_elements<V>(step, item, at);
     else
-      for (std::int64_t i = at; i < end && i < at + V; ++i) step_elements<1>(table.common, item, i);
+      for (std::int64_t i = at; i < end && i < at + V; ++i) step_elements<1>(step, item, i);
   }
 }
 
@@ -217,6 +249,32 @@ __global__ void __launch_bounds__(squares_threads)
   if (me == 0) store(table.common + blockIdx.x, shared.of_thread[0]);
 }
 
+// ---- what is decided between the norm and the update ----
+
+/// One block: the sum of the partial sums, and from it the step's numbers.
+__device__ inline void begin_step_by_block(const StepRule& rule, const double* partials, std::int64_t count,
+                                           StepNumbers* numbers) {
+  const double sum = sum_by_block(shared_memory<SumShared>(), partials, count);
+  if (thread_index() != 0) return;
+  StepNumbers step;
+  step.input = {load(&numbers->input.learning_rate), load(&numbers->input.tokens)};
+  step.step = load(&numbers->step);
+  begin_step(step, rule, sum);
+  store(&numbers->step, step.step);
+  store(&numbers->skipped, step.skipped);
+  store(&numbers->grad_norm, step.grad_norm);
+  store(&numbers->gradient_scale, step.gradient_scale);
+  store(&numbers->step_size, step.step_size);
+  store(&numbers->root, step.root);
+}
+
+/// `Sum` is double; a template, because nvcc wants no `inline __global__`.
+template <class Sum>
+__global__ void __launch_bounds__(sum_threads)
+    begin_step_kernel(StepRule rule, const Sum* partials, std::int64_t count, StepNumbers* numbers) {
+  begin_step_by_block(rule, partials, count, numbers);
+}
+
 // ---- launchers ----
 
 namespace kernel_detail {
@@ -254,13 +312,12 @@ T* data_or_null(const View<T, Rank>& view) {
   return view.extent(0) == 0 ? nullptr : view.data;
 }
 
-/// `decay_of` gives the number that Update takes as decay.
-template <class Update, class Scalars, class T, class G, class DecayOf>
-void step(KernelDevice& device, const char* name, const Scalars& scalars, const Update& update,
-          std::span<const OptimizedView<T, G>> parameters, const DecayOf& decay_of) {
-  using Table = TensorTable<StepCommon<Update>, StepRecord<T, G>>;
+template <template <class> class Update, class Scalars, class T, class G>
+void step(KernelDevice& device, const char* name, const Scalars& scalars, const View<const StepNumbers, 1>& numbers,
+          std::span<const OptimizedView<T, G>> parameters) {
+  using Table = TensorTable<StepCommon<Scalars>, StepRecord<T, G>>;
   static_assert(sizeof(Table) <= most_argument_bytes);
-  Table table{.common = {update, scalars.stochastic_rounding, scalars.seed}, .count = 0, .records = {}};
+  Table table{.common = {scalars, numbers.data}, .count = 0, .records = {}};
   const auto record_of = [&](const OptimizedView<T, G>& one) {
     check_packed(name, one);
     return StepRecord<T, G>{.weight = one.weight.data,
@@ -269,11 +326,12 @@ void step(KernelDevice& device, const char* name, const Scalars& scalars, const 
                             .states = {data_or_null(one.states[0]), data_or_null(one.states[1])},
                             .count = one.weight.extent(0),
                             .offset = one.offset,
-                            .decay = decay_of(scalars_of(scalars, one)),
+                            .weight_decay = one.weight_decay,
                             .first_block = 0};
   };
   launch_tables(table, parameters, optimizer_block, record_of, [&](std::int64_t blocks) {
-    launch(device, name, shape_for(blocks * optimizer_threads, optimizer_threads), &step_kernel<T, G, Update>, table);
+    launch(device, name, shape_for(blocks * optimizer_threads, optimizer_threads),
+           &step_kernel<T, G, Update<Accumulator<T>>>, table);
   });
 }
 
@@ -281,20 +339,24 @@ void step(KernelDevice& device, const char* name, const Scalars& scalars, const 
 
 /// One AdamW step of all parameters; states are m and v.
 template <class T, class G>
-void run(Tag<kernel::AdamWStep>, KernelDevice& device, const AdamWScalars& scalars,
+void run(Tag<kernel::AdamWStep>, KernelDevice& device, const AdamWScalars& scalars, In<StepNumbers, 1> numbers,
          std::span<const OptimizedView<T, G>> parameters) {
-  using S = Accumulator<T>;
-  kernel_detail::step(device, "adamw_step", scalars, AdamWUpdate<S>{AdamWConstants<S>(scalars)}, parameters,
-                      [](const AdamWScalars& own) { return AdamWConstants<S>(own).decay; });
+  kernel_detail::step<AdamWUpdate>(device, "adamw_step", scalars, numbers, parameters);
 }
 
-/// One SGD step of all parameters; the first state is the momentum buffer when scalars.momentum is not 0.
+/// One SGD step of all parameters; the first state is the momentum's buffer when scalars.momentum is not 0.
 template <class T, class G>
-void run(Tag<kernel::SgdStep>, KernelDevice& device, const SgdScalars& scalars,
+void run(Tag<kernel::SgdStep>, KernelDevice& device, const SgdScalars& scalars, In<StepNumbers, 1> numbers,
          std::span<const OptimizedView<T, G>> parameters) {
-  using S = Accumulator<T>;
-  kernel_detail::step(device, "sgd_step", scalars, SgdUpdate<S>{SgdConstants<S>(scalars)}, parameters,
-                      [](const SgdScalars& own) { return SgdConstants<S>(own).decay; });
+  kernel_detail::step<SgdUpdate>(device, "sgd_step", scalars, numbers, parameters);
+}
+
+/// numbers[0] becomes those of the step that begins: `partials` are the gradients' sums of squares.
+inline void run(Tag<kernel::BeginStep>, KernelDevice& device, const StepRule& rule, View<const double, 1> partials,
+                View<StepNumbers, 1> numbers) {
+  check(partials.packed(), "[begin_step] the partial sums must be packed");
+  launch(device, "begin_step", shape_for(sum_threads, sum_threads, sizeof(SumShared)), &begin_step_kernel<double>, rule,
+         partials.data, partials.extent(0), numbers.data);
 }
 
 /// partials = sums of squares of the gradients, one behind the other, each in blocks of sum_of_squares_block elements.

@@ -20,11 +20,10 @@ struct SumShared {
   double of_thread[sum_threads];
 };
 
-/// One block. Thread t adds x[t], x[t + 256], ...; then halves are added until one is left: an order that n alone
-/// decides.
+/// The sum of x, by a block of sum_threads; thread 0 is told. Thread t adds x[t], x[t + 256], ...; then halves are
+/// added until one is left: an order that n alone decides.
 template <class S>
-__global__ void __launch_bounds__(sum_threads) sum_kernel(const S* x, std::int64_t count, double* total) {
-  auto& shared = shared_memory<SumShared>();
+__device__ double sum_by_block(SumShared& shared, const S* x, std::int64_t count) {
   const int me = thread_index();
   double sum = 0;
   for (std::int64_t i = me; i < count; i += sum_threads) sum += widened<double>(load(x + i));
@@ -34,7 +33,13 @@ __global__ void __launch_bounds__(sum_threads) sum_kernel(const S* x, std::int64
     if (me < half) shared.of_thread[me] += shared.of_thread[me + half];
     __syncthreads();
   }
-  if (me == 0) store(total, shared.of_thread[0]);
+  return shared.of_thread[0];
+}
+
+template <class S>
+__global__ void __launch_bounds__(sum_threads) sum_kernel(const S* x, std::int64_t count, double* total) {
+  const double sum = sum_by_block(shared_memory<SumShared>(), x, count);
+  if (thread_index() == 0) store(total, sum);
 }
 
 /// total[0] = x[0] + x[1] + ..., in double.

@@ -20,6 +20,7 @@ namespace hone {
 
 namespace kernel {
 struct SumOfSquares;
+struct BeginStep;
 struct AdamWStep;
 struct SgdStep;
 }  // namespace kernel
@@ -54,11 +55,12 @@ struct ParameterAccess {
   std::uint64_t seed, offset;
 };
 
-template <class T, class Scalars>
-ParameterAccess<T> access(const Scalars& scalars, const View<T, 1>& parameter, const View<float, 1>& master) {
-  float* wide = wanted(master) ? packed_data("optimizer master", master) : nullptr;
+template <class T, class G, class Scalars>
+ParameterAccess<T> access(const Scalars& scalars, const StepNumbers& numbers, const OptimizedView<T, G>& one) {
+  float* wide = wanted(one.master) ? packed_data("optimizer master", one.master) : nullptr;
   const bool stochastic = scalars.stochastic_rounding && wide == nullptr && std::is_same_v<T, bf16>;
-  return {packed_data("optimizer parameter", parameter), wide, stochastic, scalars.seed, scalars.offset};
+  return {packed_data("optimizer parameter", one.weight), wide, stochastic,
+          scalars.seed + static_cast<std::uint64_t>(numbers.step), one.offset};
 }
 
 /// values[i] = parameter at + i, i < count.
@@ -98,8 +100,8 @@ HONE_ALWAYS_INLINE void write_parameters(const ParameterAccess<T>& to, std::int6
 template <class T, class G>
 struct AdamWRange {
   using S = Accumulator<T>;
-  HONE_ALWAYS_INLINE static void run(ParameterAccess<T> target, AdamWConstants<S> c, const G* gradient, S* moment1,
-                                     S* moment2, std::int64_t first, std::int64_t last) {
+  HONE_ALWAYS_INLINE static void run(ParameterAccess<T> target, AdamWConstants<S> c, S decay, const G* gradient,
+                                     S* moment1, S* moment2, std::int64_t first, std::int64_t last) {
     S values[optimizer_chunk];
     for (std::int64_t at = first; at < last; at += optimizer_chunk) {
       const std::int64_t count = last - at < optimizer_chunk ? last - at : optimizer_chunk;
@@ -112,7 +114,7 @@ struct AdamWRange {
         const S mi = m[i] + c.rest1 * (gi - m[i]), vi = v[i] * c.beta2 + c.rest2 * gi * gi;
         m[i] = mi;
         v[i] = vi;
-        values[i] = values[i] * c.decay - c.step_size * (mi / (vector_sqrt(vi) * c.root + c.epsilon));
+        values[i] = values[i] * decay - c.step_size * (mi / (vector_sqrt(vi) * c.root + c.epsilon));
       }
       write_parameters(target, at, count, values);
     }
@@ -122,15 +124,15 @@ struct AdamWRange {
 template <class T, class G>
 struct SgdRange {
   using S = Accumulator<T>;
-  HONE_ALWAYS_INLINE static void run(ParameterAccess<T> target, SgdConstants<S> c, const G* gradient, S* momentum,
-                                     std::int64_t first, std::int64_t last) {
+  HONE_ALWAYS_INLINE static void run(ParameterAccess<T> target, SgdConstants<S> c, S decay, const G* gradient,
+                                     S* momentum, std::int64_t first, std::int64_t last) {
     S values[optimizer_chunk], direction[optimizer_chunk];
     for (std::int64_t at = first; at < last; at += optimizer_chunk) {
       const std::int64_t count = last - at < optimizer_chunk ? last - at : optimizer_chunk;
       const G* HONE_RESTRICT g = gradient + at;
       read_parameters(target, at, count, values);
       for (std::int64_t i = 0; i < count; ++i)
-        direction[i] = static_cast<S>(widen(g[i])) * c.gradient_scale + c.decay * values[i];
+        direction[i] = static_cast<S>(widen(g[i])) * c.gradient_scale + decay * values[i];
       if (momentum != nullptr) {
         S* HONE_RESTRICT buffer = momentum + at;
         for (std::int64_t i = 0; i < count; ++i) {
@@ -183,49 +185,49 @@ void run(Tag<kernel::SumOfSquares> tag, Cpu& device, std::span<const OptimizedVi
   }
 }
 
-/// One AdamW step; m and v are the moments, of the parameter's extent.
-template <class T, class G>
-void run(Tag<kernel::AdamWStep>, Cpu& device, const AdamWScalars& scalars, View<T, 1> parameter, View<float, 1> master,
-         View<const G, 1> gradient, View<Accumulator<T>, 1> m, View<Accumulator<T>, 1> v) {
-  using S = Accumulator<T>;
-  const auto target = cpu::access(scalars, parameter, master);
-  const AdamWConstants<S> constants(scalars);
-  const G* g = cpu::packed_data("adamw gradient", gradient);
-  S* moment1 = cpu::packed_data("adamw m", m);
-  S* moment2 = cpu::packed_data("adamw v", v);
-  cpu::for_ranges(device, parameter.extent(0), cpu::optimizer_grain, [&](std::int64_t first, std::int64_t last) {
-    dispatch<cpu::AdamWRange<T, G>>(device.target().isa, target, constants, g, moment1, moment2, first, last);
-  });
+/// numbers[0] becomes those of the step that begins: `partials` are the gradients' sums of squares.
+inline void run(Tag<kernel::BeginStep>, Cpu&, const StepRule& rule, View<const double, 1> partials,
+                View<StepNumbers, 1> numbers) {
+  double sum = 0;
+  for (std::int64_t i = 0; i < partials.extent(0); ++i) sum += partials(i);
+  begin_step(numbers(0), rule, sum);
 }
 
-/// One AdamW step of several parameters.
+/// One AdamW step of several parameters, whose states are m and v.
 template <class T, class G>
-void run(Tag<kernel::AdamWStep> tag, Cpu& device, const AdamWScalars& scalars,
+void run(Tag<kernel::AdamWStep>, Cpu& device, const AdamWScalars& scalars, In<StepNumbers, 1> numbers,
          std::span<const OptimizedView<T, G>> parameters) {
-  for (const auto& one : parameters)
-    run(tag, device, scalars_of(scalars, one), one.weight, one.master, one.gradient, one.states[0], one.states[1]);
-}
-
-/// One SGD step; `momentum` holds the buffer when scalars.momentum is not 0, and is absent otherwise.
-template <class T, class G>
-void run(Tag<kernel::SgdStep>, Cpu& device, const SgdScalars& scalars, View<T, 1> parameter, View<float, 1> master,
-         View<const G, 1> gradient, View<Accumulator<T>, 1> momentum) {
   using S = Accumulator<T>;
-  const auto target = cpu::access(scalars, parameter, master);
-  const SgdConstants<S> constants(scalars);
-  const G* g = cpu::packed_data("sgd gradient", gradient);
-  S* buffer = cpu::wanted(momentum) ? cpu::packed_data("sgd momentum", momentum) : nullptr;
-  cpu::for_ranges(device, parameter.extent(0), cpu::optimizer_grain, [&](std::int64_t first, std::int64_t last) {
-    dispatch<cpu::SgdRange<T, G>>(device.target().isa, target, constants, g, buffer, first, last);
-  });
+  if (numbers(0).skipped != 0) return;
+  const AdamWConstants<S> constants(scalars, numbers(0));
+  for (const auto& one : parameters) {
+    const auto target = cpu::access(scalars, numbers(0), one);
+    const S decay = constants.decay(one.weight_decay);
+    const G* g = cpu::packed_data("adamw gradient", one.gradient);
+    S* m = cpu::packed_data("adamw m", one.states[0]);
+    S* v = cpu::packed_data("adamw v", one.states[1]);
+    cpu::for_ranges(device, one.weight.extent(0), cpu::optimizer_grain, [&](std::int64_t first, std::int64_t last) {
+      dispatch<cpu::AdamWRange<T, G>>(device.target().isa, target, constants, decay, g, m, v, first, last);
+    });
+  }
 }
 
-/// One SGD step of several parameters.
+/// One SGD step of several parameters; the state is the momentum's buffer, absent where there is no momentum.
 template <class T, class G>
-void run(Tag<kernel::SgdStep> tag, Cpu& device, const SgdScalars& scalars,
+void run(Tag<kernel::SgdStep>, Cpu& device, const SgdScalars& scalars, In<StepNumbers, 1> numbers,
          std::span<const OptimizedView<T, G>> parameters) {
-  for (const auto& one : parameters)
-    run(tag, device, scalars_of(scalars, one), one.weight, one.master, one.gradient, one.states[0]);
+  using S = Accumulator<T>;
+  if (numbers(0).skipped != 0) return;
+  const SgdConstants<S> constants(scalars, numbers(0));
+  for (const auto& one : parameters) {
+    const auto target = cpu::access(scalars, numbers(0), one);
+    const S decay = constants.decay(one.weight_decay);
+    const G* g = cpu::packed_data("sgd gradient", one.gradient);
+    S* buffer = cpu::wanted(one.states[0]) ? cpu::packed_data("sgd momentum", one.states[0]) : nullptr;
+    cpu::for_ranges(device, one.weight.extent(0), cpu::optimizer_grain, [&](std::int64_t first, std::int64_t last) {
+      dispatch<cpu::SgdRange<T, G>>(device.target().isa, target, constants, decay, g, buffer, first, last);
+    });
+  }
 }
 
 }  // namespace hone

@@ -11,12 +11,14 @@ namespace hone {
 
 namespace kernel {
 struct AdamWStep {  ///< per element: 1 to scale g, 3 for m, 4 for v, 7 for w
-  static double flops(const auto&, const auto& parameters) {
+  static double flops(const auto&, const auto&, const auto& parameters) {
     double out = 0;
     for (const auto& one : parameters) out += flops_per_element(15, one.weight);
     return out;
   }
-  static Traffic traffic(const auto&, const auto& parameters) { return detail::traffic_of_step(parameters); }
+  static Traffic traffic(const auto&, const auto&, const auto& parameters) {
+    return detail::traffic_of_step(parameters);
+  }
 };
 }  // namespace kernel
 
@@ -36,20 +38,13 @@ struct AdamWRule {
   double beta1, beta2, epsilon;
   static constexpr std::array<const char*, 2> state_names = {"exp_avg", "exp_avg_sq"};
   std::size_t state_count() const { return 2; }
+  StepRule rule(double max_grad_norm) const { return {beta1, beta2, max_grad_norm}; }
 
-  template <Device D, class Context, class T, class G>
-  void apply(const D& device, const Context& context, std::span<const OptimizedView<T, G>> parameters) const {
-    const AdamWScalars scalars{.learning_rate = context.learning_rate,
-                               .beta1 = beta1,
-                               .beta2 = beta2,
-                               .epsilon = epsilon,
-                               .weight_decay = 0,
-                               .step = context.step,
-                               .gradient_scale = context.gradient_scale,
-                               .stochastic_rounding = context.stochastic_rounding,
-                               .seed = context.seed,
-                               .offset = 0};
-    run_kernel<kernel::AdamWStep>(device, scalars, parameters);
+  template <Device D, class T, class G>
+  void apply(const D& device, const StepRounding& rounding, View<const StepNumbers, 1> numbers,
+             std::span<const OptimizedView<T, G>> parameters) const {
+    const AdamWScalars scalars{beta1, beta2, epsilon, rounding.stochastic, rounding.seed};
+    run_kernel<kernel::AdamWStep>(device, scalars, numbers, parameters);
   }
 };
 

@@ -2,12 +2,11 @@
 #pragma once
 
 #include <hone/cpu/optimizer.hpp>
-#include <hone/cpu/sum.hpp>
 #include <hone/nn/parameter.hpp>
 #include <hone/ops/lm_head_cross_entropy.hpp>
 #include <hone/tensor/optimizer_scalars.hpp>
 
-#include <cmath>
+#include <array>
 #include <cstdint>
 #include <memory>
 #include <span>
@@ -33,6 +32,10 @@ struct SumOfSquares {
     return out;
   }
 };
+/// Their sum, and what of the step follows from it: see begin_step.
+struct BeginStep {
+  static double flops(const auto&, const auto& partials, const auto&) { return flops_per_element(1, partials); }
+};
 }  // namespace kernel
 
 /// Options all optimizers take.
@@ -50,6 +53,13 @@ struct OptimizerReport {
   double grad_norm = 0;     ///< of the token-mean gradient, before clipping
   std::int64_t tokens = 0;  ///< supervised tokens the step is the mean over
   bool skipped = false;     ///< the norm was not finite: nothing was updated
+  std::int64_t steps = 0;   ///< that updated, so far
+};
+
+/// Of weights that are rounded as their policy says.
+struct StepRounding {
+  bool stochastic = false;
+  std::uint64_t seed = 0;
 };
 
 namespace detail {
@@ -84,7 +94,8 @@ View<T, 1> flat_or_absent(const Tensor<T, D>& tensor) {
 }  // namespace detail
 
 /// `Rule` supplies: `static constexpr std::array state_names`, `state_count()`, at most 2, and
-/// `apply(device, context, parameters)`, one launch that updates all parameters of one type.
+/// `rule(max_grad_norm)`, and `apply(device, rounding, numbers, parameters)`, one launch that updates all parameters of
+/// one type. No part of update() waits for the device: what it decides about a step stays there, in a StepNumbers.
 template <Device D, class Rule>
 class Optimizer {
  public:
@@ -96,34 +107,54 @@ class Optimizer {
       std::visit([&](const auto& weight) { add(item.name, weight); }, item.value);
       blocks += sum_of_squares_blocks(item.elements());
     }
-    partials_ = Tensor<double, D>::empty(device(), {blocks + 1}, {Category::optimizer, "norm partials"});
+    partials_ = Tensor<double, D>::empty(device(), {blocks}, {Category::optimizer, "norm partials"});
+    numbers_ =
+        Tensor<StepNumbers, D>::from(device(), {1}, std::array{StepNumbers{}}, {Category::optimizer, "step numbers"});
   }
 
   double learning_rate() const { return options_.learning_rate; }
   void set_learning_rate(double rate) { options_.learning_rate = rate; }
-  std::int64_t steps() const { return steps_; }
-  void set_steps(std::int64_t steps) { steps_ = steps; }
+  /// Steps that updated. Waits for the device.
+  std::int64_t steps() const { return numbers_.item().step; }
+  void set_steps(std::int64_t steps) {
+    StepNumbers numbers;
+    numbers.step = steps;
+    numbers_.copy_from(std::array{numbers});
+  }
 
-  /// Divides by the tokens of the step, clips, updates, clears. A non-finite norm leaves everything as it was.
+  /// Divides by the tokens of the step, clips, updates, clears. A non-finite norm leaves everything as it was. Waits
+  /// for the device; update() and a later report() do not have to.
   OptimizerReport step() {
-    OptimizerReport report;
-    report.tokens = tokens_ != nullptr ? tokens_->count : 0;
-    const double scale = report.tokens > 0 ? 1.0 / static_cast<double>(report.tokens) : 1.0;
-    refuse_pending();
-    gather();
-    report.grad_norm = scale * gradient_norm();
-    report.skipped = !std::isfinite(report.grad_norm);
-    if (!report.skipped) {
-      ++steps_;
-      const double clip =
-          options_.max_grad_norm > 0 ? std::min(1.0, options_.max_grad_norm / (report.grad_norm + 1e-6)) : 1.0;
-      const UpdateContext context{steps_, options_.learning_rate, scale * clip,
-                                  options_.update == WeightUpdate::stochastic_rounding,
-                                  options_.seed + static_cast<std::uint64_t>(steps_)};
-      each_type([&](const auto& parameters) { rule_.apply(device(), context, parameters); });
-    }
+    update();
+    return report();
+  }
+
+  /// step() without its report: gives the device its work and returns.
+  void update() {
+    upload();
+    launch();
     zero_grad();
-    return report;
+  }
+  /// What the last update() did. Waits for the device; on Meta, where nothing happens, of no step.
+  OptimizerReport report() const {
+    const StepNumbers numbers = numbers_.item();
+    return {numbers.grad_norm, numbers.input.tokens, numbers.skipped != 0, numbers.step};
+  }
+
+  // update() in its parts, for who records a step once and replays it.
+
+  /// Tells the device the learning rate and the tokens of the step.
+  void upload() {
+    refuse_pending();
+    const StepInput input{options_.learning_rate, tokens_ != nullptr ? tokens_->count : 0};
+    if (numbers_.data() != nullptr) copy_to_device(device(), &numbers_.data()->input, &input, sizeof(input));
+  }
+  /// Launches norm and update; of all that changes from step to step nothing is among the arguments.
+  void launch() {
+    gather();
+    begin();
+    const StepRounding rounding{options_.update == WeightUpdate::stochastic_rounding, options_.seed};
+    each_type([&](const auto& parameters) { rule_.apply(device(), rounding, numbers_.template in<1>(), parameters); });
   }
 
   /// Forgets all gradients and the tokens they are the sum over.
@@ -231,31 +262,18 @@ class Optimizer {
     std::apply([&](const auto&... views) { (visit(views), ...); }, views_);
   }
 
-  /// The partial sums are added in the order of the parameters; one number is read back.
-  double gradient_norm() {
+  /// The partial sums are added in the order of the parameters.
+  void begin() {
     std::int64_t used = 0;
     each_type([&](const auto& parameters) {
       const std::int64_t blocks = sum_of_squares_blocks(parameters);
       run_kernel<kernel::SumOfSquares>(device(), parameters, partials_.rows(used, blocks).template view<1>());
       used += blocks;
     });
-    if (used == 0) return 0;
-    const auto total = partials_.rows(partials_.extent(0) - 1, 1);
-    run_kernel<kernel::SumInOrder>(device(), View<const double, 1>(partials_.rows(0, used).template view<1>()),
-                                   total.template view<1>());
-    return std::sqrt(total.item());
+    run_kernel<kernel::BeginStep>(device(), rule_.rule(options_.max_grad_norm),
+                                  partials_.rows(0, used).template in<1>(), numbers_.template view<1>());
   }
 
- public:
-  /// What a rule is told about this step.
-  struct UpdateContext {
-    std::int64_t step;
-    double learning_rate, gradient_scale;
-    bool stochastic_rounding;
-    std::uint64_t seed;
-  };
-
- private:
   Rule rule_;
   OptimizerOptions options_;
   std::shared_ptr<GradientTokens> tokens_;
@@ -263,8 +281,8 @@ class Optimizer {
   template <class T, class G>
   using Views = std::vector<OptimizedView<T, G>>;
   std::tuple<Views<float, float>, Views<bf16, bf16>, Views<bf16, float>, Views<double, double>> views_;
-  Tensor<double, D> partials_;  // and their sum, at the end
-  std::int64_t steps_ = 0;
+  Tensor<double, D> partials_;
+  Tensor<StepNumbers, D> numbers_;
 };
 
 }  // namespace hone

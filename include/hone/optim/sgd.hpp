@@ -10,12 +10,14 @@ namespace hone {
 
 namespace kernel {
 struct SgdStep {  ///< per element: 1 to scale g, 2 for the decay, 2 for w, and 2 for the momentum
-  static double flops(const auto&, const auto& parameters) {
+  static double flops(const auto&, const auto&, const auto& parameters) {
     double out = 0;
     for (const auto& one : parameters) out += flops_per_element(one.states[0].elements() > 0 ? 7 : 5, one.weight);
     return out;
   }
-  static Traffic traffic(const auto&, const auto& parameters) { return detail::traffic_of_step(parameters); }
+  static Traffic traffic(const auto&, const auto&, const auto& parameters) {
+    return detail::traffic_of_step(parameters);
+  }
 };
 }  // namespace kernel
 
@@ -33,15 +35,13 @@ struct SgdRule {
   double momentum;
   static constexpr std::array<const char*, 1> state_names = {"momentum_buffer"};
   std::size_t state_count() const { return momentum != 0 ? 1 : 0; }
+  StepRule rule(double max_grad_norm) const { return {.max_grad_norm = max_grad_norm}; }
 
-  template <Device D, class Context, class T, class G>
-  void apply(const D& device, const Context& context, std::span<const OptimizedView<T, G>> parameters) const {
-    const SgdScalars scalars{.learning_rate = context.learning_rate,
-                             .momentum = momentum,
-                             .gradient_scale = context.gradient_scale,
-                             .stochastic_rounding = context.stochastic_rounding,
-                             .seed = context.seed};
-    run_kernel<kernel::SgdStep>(device, scalars, parameters);
+  template <Device D, class T, class G>
+  void apply(const D& device, const StepRounding& rounding, View<const StepNumbers, 1> numbers,
+             std::span<const OptimizedView<T, G>> parameters) const {
+    const SgdScalars scalars{.momentum = momentum, .stochastic_rounding = rounding.stochastic, .seed = rounding.seed};
+    run_kernel<kernel::SgdStep>(device, scalars, numbers, parameters);
   }
 };
 

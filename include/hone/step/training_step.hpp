@@ -53,16 +53,26 @@ class TrainingStep {
 
   /// Sums gradients over the processes and applies one optimizer step at `learning_rate`.
   OptimizerReport update(double learning_rate) {
-    return std::visit(
+    launch_update(learning_rate);
+    return report();
+  }
+
+  /// The same without its report: with one process, nothing waits for the device.
+  void launch_update(double learning_rate) {
+    std::visit(
         [&](auto& optimizer) {
           if (communicator_.size() > 1) {
             optimizer.visit_gradients([&](const auto& gradient) { communicator_.sum(gradient); });
             communicator_.sum(optimizer.token_count());
           }
           optimizer.set_learning_rate(learning_rate);
-          return optimizer.step();
+          optimizer.update();
         },
         optimizer_);
+  }
+  /// What the last update did. Waits for the device.
+  OptimizerReport report() const {
+    return std::visit([](const auto& optimizer) { return optimizer.report(); }, optimizer_);
   }
 
   /// Token losses of a batch, nothing recorded. They stay until the next call.

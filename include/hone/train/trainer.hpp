@@ -196,7 +196,7 @@ class Trainer {
     }
     const double rate = schedule_.at(++state_.step);
     const OptimizerReport report = step.update(rate);
-    state_.optimizer_steps = step.steps();
+    state_.optimizer_steps = report.steps;
     state_.tokens += report.tokens;
     state_.seconds = seconds_before_ + std::chrono::duration<double>(Clock::now() - begin_).count();
     summary_.train_loss = loss / static_cast<double>(std::max<std::int64_t>(report.tokens, 1));
