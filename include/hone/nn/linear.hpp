@@ -65,10 +65,10 @@ class Linear {
   }
 
   Tensor<T, D> operator()(const Tensor<T, D>& x) const {
-    auto y = linear(x, weight_, std::span<const WeightPart<T, D>>(parts_), label_);
-    for (std::size_t part = 0; part < parts_.size(); ++part)
-      for (const Bypass<T, D>& bypass : bypasses_[part]) bypass.add(x, y, parts_[part].begin);
-    return y;
+    if (input_bypasses_.empty()) return product(x);
+    Tensor<T, D> changed = x;
+    for (const auto& bypass : input_bypasses_) bypass.apply({changed});
+    return product(changed);
   }
 
   const D& device() const { return device_; }
@@ -88,6 +88,8 @@ class Linear {
   WeightPart<T, D>& part(std::size_t index) { return parts_[index]; }
   const WeightPart<T, D>& part(std::size_t index) const { return parts_[index]; }
   std::vector<Bypass<T, D>>& bypasses(std::size_t part) { return bypasses_[part]; }
+  /// What changes x before any part sees it.
+  std::vector<BypassAt<LinearInputSite<T, D>>>& input_bypasses() { return input_bypasses_; }
 
   /// f(name, tensor) for every dense weight and bias of the base, under `path`.
   template <class F>
@@ -113,6 +115,13 @@ class Linear {
   static bool quantised(const Storage& storage, const PartSpec& spec) {
     return storage.quantisation && !is_skipped(*storage.quantisation, storage.path + spec.name);
   }
+  /// The parts' outputs with what their bypasses make of them.
+  Tensor<T, D> product(const Tensor<T, D>& x) const {
+    auto y = linear(x, weight_, std::span<const WeightPart<T, D>>(parts_), label_);
+    for (std::size_t part = 0; part < parts_.size(); ++part)
+      for (const Bypass<T, D>& bypass : bypasses_[part]) bypass.apply({x, y, parts_[part].begin});
+    return y;
+  }
 
   std::string label_;
   D device_;
@@ -121,6 +130,7 @@ class Linear {
   std::vector<std::string> names_;
   std::vector<WeightPart<T, D>> parts_;
   std::vector<std::vector<Bypass<T, D>>> bypasses_;
+  std::vector<BypassAt<LinearInputSite<T, D>>> input_bypasses_;
 };
 
 }  // namespace hone
