@@ -1,21 +1,27 @@
 // Compiles the study ladders for a card. Nothing here runs:
 //   nvcc -std=c++20 -arch=sm_80 -Iinclude -Icuda -Werror all-warnings -c cuda/study_check.cu -o /dev/null
-#include <hone/study/cross_entropy_02_online.cuh>
-#include <hone/study/cross_entropy_03_vectors.cuh>
-#include <hone/study/rms_norm_02_block_a_row.cuh>
-#include <hone/study/rms_norm_03_warp_a_row.cuh>
+// The last rung of GEMM has a body on sm_90a only.
+#include <hone/study/cross_entropy.cuh>
+#include <hone/study/gemm.cuh>
+#include <hone/study/rms_norm.cuh>
+
+#include <cstddef>
 
 namespace hone {
 inline namespace HONE_TARGET {
 
-template void rms_norm_01<bf16>(KernelDevice&, const StudyRmsNorm<bf16>&);
-template void rms_norm_02<bf16>(KernelDevice&, const StudyRmsNorm<bf16>&);
-template void rms_norm_03<bf16>(KernelDevice&, const StudyRmsNorm<bf16>&);
-template void rms_norm_03<float>(KernelDevice&, const StudyRmsNorm<float>&);
+template <class Args, std::size_t N>
+void climb(KernelDevice& device, const StudyRung<Args> (&rungs)[N], const Args& args) {
+  for (const auto rung : rungs) rung(device, args);
+}
 
-template void cross_entropy_01<float>(KernelDevice&, const StudyCrossEntropy<float>&);
-template void cross_entropy_02<float>(KernelDevice&, const StudyCrossEntropy<float>&);
-template void cross_entropy_03<float>(KernelDevice&, const StudyCrossEntropy<float>&);
+void climb_all(KernelDevice& device) {
+  climb(device, rms_norm_rungs<bf16>, {});
+  climb(device, rms_norm_rungs<float>, {});
+  climb(device, cross_entropy_rungs<float>, {});
+  climb(device, gemm_rungs<bf16>, {});
+  climb(device, gemm_rungs<float>, {});
+}
 
 }  // namespace HONE_TARGET
 }  // namespace hone

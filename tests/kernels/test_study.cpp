@@ -1,9 +1,8 @@
-// The study ladders: every rung is right, and does what its head comment predicts.
+// The ladders of RMSNorm and cross-entropy: every rung is right, and does what its head comment predicts.
 #include "every_device.hpp"
 
-#include <hone/study/cross_entropy_03_vectors.cuh>
-#include <hone/study/rms_norm_02_block_a_row.cuh>
-#include <hone/study/rms_norm_03_warp_a_row.cuh>
+#include <hone/study/cross_entropy.cuh>
+#include <hone/study/rms_norm.cuh>
 
 #include <doctest/doctest.h>
 
@@ -12,16 +11,10 @@ using namespace hone::test;
 
 namespace {
 
-template <class T>
-using Rung = void (*)(KernelDevice&, const StudyRmsNorm<T>&);
-
-template <class T>
-constexpr Rung<T> rungs[] = {&rms_norm_01<T>, &rms_norm_02<T>, &rms_norm_03<T>};
-
 /// One rung on (rows, cols) random values; what it wrote and what it was counted to do.
 template <class T>
 struct Climb {
-  Climb(Rung<T> rung, std::int64_t rows, std::int64_t cols) {
+  Climb(StudyRung<StudyRmsNorm<T>> rung, std::int64_t rows, std::int64_t cols) {
     auto device = poisoned_device<Emu>();
     const auto x = random_tensor<T, Emu>({rows, cols}, 1, -2, 2, device);
     const auto weight = random_tensor<T, Emu>({cols}, 2, -1, 1, device);
@@ -54,7 +47,7 @@ struct Climb {
 
 /// One rung of cross-entropy on logits in [-8, 8].
 struct LossClimb {
-  LossClimb(void (*rung)(KernelDevice&, const StudyCrossEntropy<float>&), std::int64_t rows, std::int64_t vocab) {
+  LossClimb(StudyRung<StudyCrossEntropy<float>> rung, std::int64_t rows, std::int64_t vocab) {
     auto device = poisoned_device<Emu>();
     const auto logits = random_tensor<float, Emu>({rows, vocab}, 1, -8, 8, device);
     std::vector<std::int32_t> targets;
@@ -85,13 +78,10 @@ struct LossClimb {
   emulator::Counters counted;
 };
 
-using LossRung = void (*)(KernelDevice&, const StudyCrossEntropy<float>&);
-constexpr LossRung loss_rungs[] = {&cross_entropy_01<float>, &cross_entropy_02<float>, &cross_entropy_03<float>};
-
 }  // namespace
 
 TEST_CASE("study: every rung of cross-entropy is right, in every order of threads") {
-  for (const auto rung : loss_rungs)
+  for (const auto rung : cross_entropy_rungs<float>)
     for (const auto order : {emulator::Order::forward, emulator::Order::reversed, emulator::Order::seeded}) {
       const emulator::WithSettings settings({.order = order});
       const LossClimb climb(rung, 3, 1000);
@@ -113,7 +103,7 @@ TEST_CASE("study: cross-entropy's rungs do what their comments predict") {
 }
 
 TEST_CASE_TEMPLATE("study: every rung of RMSNorm is right, in every order of threads", T, float, bf16) {
-  for (const Rung<T> rung : rungs<T>)
+  for (const auto rung : rms_norm_rungs<T>)
     for (const auto order : {emulator::Order::forward, emulator::Order::reversed, emulator::Order::seeded}) {
       const emulator::WithSettings settings({.order = order});
       const Climb<T> climb(rung, 37, 264);
