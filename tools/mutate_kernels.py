@@ -140,8 +140,9 @@ def mutants_of(path: pathlib.Path) -> list:
             at = begin + guard.end() - 1
             last = closing(text, at)
             leaves = re.match(r"\)\s*(?:return|continue|break)\b", text[last:last + 20])
+            at += text[at:last].rfind(";") + 1 if ";" in text[at:last] else 1  # past `if (int i = ..;`
             add(begin + guard.start(), "condition dropped",
-                (at + 1, "!MUTATED(@) && (" if leaves else "MUTATED(@) || ("), (last, ")"))
+                (at, "!MUTATED(@) && (" if leaves else "MUTATED(@) || ("), (last, ")"))
         for bound in re.finditer(r" (<|>=|<=|>) (?=[\w(*&:-])", body):
             sign = {"<": "", "<=": "", ">=": "", ">": "-"}[bound[1]]
             # The second one of a line is told apart from the first.

@@ -72,7 +72,7 @@ def main() -> None:
         subprocess.run([formatter, "-i", "--fallback-style=none", *written], check=True)
     subprocess.run([sys.executable, str(ROOT / "tools/sync.py")], check=True)
     print(f"Now: write the equations of {name} and fill in {name}_of and {name}_gradient in both kernel files and the "
-          f"reference in tests/ops/test_{name}.cpp,\nname <hone/kernels/{name}.cuh> in cuda/compile_check.cu, and run "
+          f"reference in tests/ops/test_{name}.cpp,\nname <hone/kernels/{name}.cuh> in cuda/compile/{name}.cu, and run "
           f"tools/test.")
 
 

@@ -209,21 +209,31 @@ find_nvcc() {
     skip "nvcc is ${version[0]}.${version[1]}, older than 12.4; CUDA kernels were compiled for the emulator only"
 }
 
-# The CUDA kernels in every type they are offered in, compiled by nvcc and not run. A kernel header that the file does
-# not include would go unseen, so each must be named there or in a header that is.
+# The primitives and the study ladders for a card, compiled by nvcc and not run.
 slow_nvcc() {
-  local folder header
+  local folder part
   find_nvcc
   folder=$(scratch nvcc)
   cd "$HONE_ROOT/cuda"
-  for header in hone/kernels/*.cuh; do
-    grep -rqF --exclude=kernels.cuh "<$header>" compile_check.cu hone || die "no file includes <$header>: name it in cuda/compile_check.cu"
-  done
-  local part
-  for part in 80:compile_check 90:compile_check 80:prim_check 90a:prim_check 80:study_check; do
+  for part in 80:prim_check 90a:prim_check 80:study_check; do
     printf '%s\n' "-arch=sm_${part%:*} ${part#*:}.cu -o $folder/${part/:/_}.o"
   done >"$folder/list"
   xargs -a "$folder/list" -P "$HONE_JOBS" -L 1 "$NVCC" -std=c++20 "${ROOTS[@]}" -Werror all-warnings -c
+}
+
+# The CUDA kernels in every type they are offered in, each in its own translation unit, for the oldest and the newest
+# card: warnings are errors, no local memory, registers at most the committed number, 16-byte accesses and tensor cores
+# where they are demanded. A kernel header that no file of cuda/compile includes would go unseen, so each must be named
+# there or in a header that is.
+slow_kernel_guards() {
+  local header
+  find_nvcc
+  cd "$HONE_ROOT/cuda"
+  for header in hone/kernels/*.cuh; do
+    grep -rqF --exclude=kernels.cuh "<$header>" compile hone || die "no file includes <$header>: give it a file in cuda/compile"
+  done
+  "$HONE_ROOT/tools/kernel_resources.py" --self-test
+  "$HONE_ROOT/tools/kernel_resources.py" --check --jobs "$HONE_JOBS"
 }
 
 # The nvcc line that stands in the drop-in example for a card: the whole engine through nvcc, linked. Not optimised, which
@@ -303,4 +313,4 @@ slow_long_runs() {
 }
 
 SLOW_CHECKS=(layers umbrellas format data converters shellcheck headers must_fail ten_lines new_op odr march
-  drop_in_bare drop_in_cmake install nvcc drop_in_cuda aarch64 clang sanitizers witness long_runs)
+  drop_in_bare drop_in_cmake install nvcc kernel_guards drop_in_cuda aarch64 clang sanitizers witness long_runs)
