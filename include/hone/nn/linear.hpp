@@ -99,11 +99,11 @@ class Linear {
       if (parts_[i].bias.defined()) f(path + names_[i] + ".bias", parts_[i].bias);
     }
   }
-  /// f(name, QuantisedWeight) for every quantised weight.
+  /// f(module path, QuantisedWeight) for every quantised weight.
   template <class F>
   void visit_quantised(const std::string& path, F&& f) const {
     for (std::size_t i = 0; i < parts_.size(); ++i)
-      if (parts_[i].quantised != nullptr) f(path + names_[i] + ".weight", *parts_[i].quantised);
+      if (parts_[i].quantised != nullptr) f(path + names_[i], *parts_[i].quantised);
   }
   /// f(module path, *this, part index) for every part.
   template <class F>

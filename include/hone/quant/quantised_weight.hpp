@@ -82,22 +82,22 @@ class QuantisedWeight {
   const Nf4Weight<D>* nf4() const { return std::get_if<Nf4Weight<D>>(&form_); }
   const Int8Weight<D>* int8() const { return std::get_if<Int8Weight<D>>(&form_); }
 
-  /// f(suffix of the name in a bitsandbytes file, tensor) for everything stored: "" is the codes' own. The offset of
-  /// double quantisation, which files keep inside quant_state, goes by ".nested_offset".
+  /// f(name in the module, tensor) for everything stored, by the names of bitsandbytes' files. The offset of double
+  /// quantisation, which files keep inside quant_state, goes by "weight.nested_offset".
   template <class F>
   void visit(F&& f) const {
     if (const auto* weight = int8()) {
-      f("", weight->codes);
-      f(".SCB", weight->absmax);
+      f("weight", weight->codes);
+      f("SCB", weight->absmax);
       return;
     }
     const Nf4Weight<D>& weight = *nf4();
-    f("", weight.codes);
-    if (!weight.nested()) return f(".absmax", weight.absmax);
-    f(".absmax", weight.absmax_codes);
-    f(".nested_absmax", weight.nested_absmax);
-    f(".nested_quant_map", weight.nested_map);
-    f(".nested_offset", weight.nested_offset);
+    f("weight", weight.codes);
+    if (!weight.nested()) return f("weight.absmax", weight.absmax);
+    f("weight.absmax", weight.absmax_codes);
+    f("weight.nested_absmax", weight.nested_absmax);
+    f("weight.nested_quant_map", weight.nested_map);
+    f("weight.nested_offset", weight.nested_offset);
   }
 
   /// Bytes of all that is stored, before rounding to the device's alignment.
