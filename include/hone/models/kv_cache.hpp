@@ -30,8 +30,10 @@ class KvCache {
   /// Forgets all tokens from `length` on.
   void truncate(std::int64_t length) { length_ = std::min(length_, length); }
 
-  /// Writes the new rows of one layer behind the old ones and returns all of them. advance() makes them count.
-  Rows append(std::int64_t layer, const Tensor<T, D>& k, const Tensor<T, D>& v) {
+  /// Writes the new rows of one layer behind the old ones, converted, and returns all of them. advance() makes them
+  /// count.
+  template <class S>
+  Rows append(std::int64_t layer, const Tensor<S, D>& k, const Tensor<S, D>& v) {
     check(length_ + k.extent(0) <= capacity_, "[kv_cache] {} tokens on top of {} do not fit a cache of {}", k.extent(0),
           length_, capacity_);
     const Rows& all = layers_[static_cast<std::size_t>(layer)];

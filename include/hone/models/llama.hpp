@@ -4,6 +4,7 @@
 #include <hone/models/llama_layer.hpp>
 #include <hone/models/loss.hpp>
 #include <hone/nn/device_batch.hpp>
+#include <hone/nn/virtual_tokens.hpp>
 #include <hone/ops/checkpoint.hpp>
 #include <hone/ops/embedding.hpp>
 #include <hone/ops/lm_head_cross_entropy.hpp>
@@ -48,16 +49,35 @@ class Llama {
   Recompute recompute = Recompute::none;
   std::int64_t loss_chunk = 0;  ///< tokens that go through the output projection at a time, 0: about 8 Mi logits
 
-  /// Normed hidden states (N, hidden_size) of a batch.
+  /// Normed hidden states (N, hidden_size) of a batch, which prepared() has made ready.
   Tensor<T, D> hidden(const DeviceBatch<D>& batch) const {
+    check(batch.virtual_tokens == virtual_tokens(),
+          "[llama] a batch made for {} virtual tokens met a model of {}: pass it through prepared() first",
+          batch.virtual_tokens, virtual_tokens());
     LayerContext<T, D> context;
     context.rope = rope_table<Accumulator<T>>(batch.positions, inverse_frequencies_);
     context.documents = batch.documents;
-    return run_layers(embedding(batch.ids, embed_), context);
+    if (virtual_keys_values_.count > 0) {
+      context.prefix = virtual_keys_values_.rows();
+      context.prefix_rows = virtual_rows(batch.documents, batch.tokens(), batch.document_count, batch.most_documents,
+                                         virtual_keys_values_.count, Copying<D>);
+    }
+    return run_layers(embedded(batch.ids, batch.documents), context);
+  }
+
+  /// `batch` as the model takes it: with its virtual tokens, or with room for them in its positions. `room` holds the
+  /// changed copy where one is needed.
+  const Batch& prepared(const Batch& batch, Batch& room) const {
+    if (batch.virtual_tokens == virtual_tokens()) return batch;
+    check(batch.virtual_tokens == 0, "[llama] a batch with {} virtual tokens met a model of {}", batch.virtual_tokens,
+          virtual_tokens());
+    room = virtual_inputs_.count > 0 ? with_virtual_tokens(batch, virtual_inputs_.count)
+                                     : behind_virtual_tokens(batch, virtual_keys_values_.count);
+    return room;
   }
 
   /// Loss of a batch; see Loss for what its backward adds.
-  Loss<D> loss(const Batch& batch) const { return loss(upload(batch, device_)); }
+  Loss<D> loss(const Batch& batch) const { return loss(uploaded(batch)); }
   Loss<D> loss(const DeviceBatch<D>& batch) const {
     return {lm_head_cross_entropy(hidden(batch), head(), batch.supervision, 1.0, loss_chunk), batch.supervision.count,
             tokens_};
@@ -72,23 +92,35 @@ class Llama {
   /// The same in a vector of the caller's: what it has reserved is used again.
   void token_losses(const Batch& batch, std::vector<double>& out) const {
     const no_grad guard;
-    const auto on_device = upload(batch, device_);
+    const auto on_device = uploaded(batch);
     lm_head_losses(hidden(on_device), head(), on_device.supervision, loss_chunk)
         .rows(0, batch.supervised())
         .copy_to(out);
   }
 
-  /// Logits (N, vocab_size) of a batch. Nothing is recorded.
+  /// Logits (N, vocab_size) of a batch's own tokens. Nothing is recorded.
   Tensor<Accumulator<T>, D> logits(const Batch& batch) const {
     const no_grad guard;
-    return project(hidden(upload(batch, device_)));
+    Batch room;
+    const Batch& whole = prepared(batch, room);
+    const auto states = hidden(upload(whole, device_));
+    if (virtual_inputs_.count == 0) return project(states);
+    const auto own = own_rows(whole, batch.tokens());
+    return project(take_rows(states, Tensor<std::int32_t, D>::from(device_, {batch.tokens()}, own)));
   }
 
-  /// Runs `ids` behind what the cache holds and returns the logits of the last one, (1, vocab_size).
+  /// Runs `ids` behind what the cache holds and returns the logits of the last one, (1, vocab_size). An empty cache
+  /// takes the virtual tokens first.
   Tensor<Accumulator<T>, D> logits(std::span<const std::int32_t> ids, KvCache<T, D>& cache) const {
     check(!ids.empty(), "[llama] no token to run");
     const no_grad guard;
-    const auto count = static_cast<std::int64_t>(ids.size()), past = cache.length();
+    std::vector<std::int32_t> all;
+    if (cache.length() == 0) {
+      for (std::int64_t v = 0; v < virtual_inputs_.count; ++v) all.push_back(static_cast<std::int32_t>(-1 - v));
+      fill_prefix(cache);
+    }
+    all.insert(all.end(), ids.begin(), ids.end());
+    const auto count = static_cast<std::int64_t>(all.size()), past = cache.length();
     const auto tokens = [&](std::initializer_list<std::int32_t> values) {
       return Tensor<std::int32_t, D>::from(device_, {2}, std::vector<std::int32_t>(values));
     };
@@ -100,13 +132,27 @@ class Llama {
     context.cache = &cache;
     context.q_range = tokens({0, static_cast<std::int32_t>(count)});
     context.k_range = tokens({0, static_cast<std::int32_t>(past + count)});
-    const auto out = run_layers(embedding(Tensor<std::int32_t, D>::from(device_, {count}, ids), embed_), context);
+    const auto out =
+        run_layers(embedded(Tensor<std::int32_t, D>::from(device_, {count}, all), context.q_range), context);
     cache.advance(count);
     return project(out.rows(count - 1, 1));
   }
 
+  /// Room for `capacity` tokens behind the virtual ones.
   KvCache<T, D> make_cache(std::int64_t capacity) const {
-    return {device_, config_.num_hidden_layers, capacity, config_.num_key_value_heads * config_.head_dim};
+    return {device_, config_.num_hidden_layers, capacity + virtual_tokens(),
+            config_.num_key_value_heads * config_.head_dim};
+  }
+
+  /// Virtual tokens before every document, 0 where there are none.
+  std::int64_t virtual_tokens() const { return virtual_inputs_.count + virtual_keys_values_.count; }
+  /// Puts `count` virtual tokens before every document: their embeddings (Insertion::embeddings) or their keys and
+  /// values in all layers (Insertion::keys_values) are what `bypass` gives. A model has one kind of them.
+  void insert_virtual_tokens(Insertion insertion, std::int64_t count, BypassAt<VirtualTokensSite<T, D>> bypass) {
+    check(virtual_tokens() == 0, "[llama] the model has virtual tokens already ({})", virtual_tokens());
+    auto& place = insertion == Insertion::embeddings ? virtual_inputs_ : virtual_keys_values_;
+    place.count = count;
+    place.bypasses.push_back(std::move(bypass));
   }
 
   /// f(Hugging Face name, tensor) for every weight of the base.
@@ -122,14 +168,32 @@ class Llama {
   void visit_linears(F&& f) {
     for (std::size_t i = 0; i < layers_.size(); ++i) layers_[i].visit_linears(layer_path(i), f);
   }
-  /// f(name, tensor) for every adapter weight: "<module path>.<name of the weight in its bypass>".
+  /// f(path, Insertion, bypasses) for attention and feed-forward of every block.
+  template <class F>
+  void visit_sublayers(F&& f) {
+    for (std::size_t i = 0; i < layers_.size(); ++i) layers_[i].visit_sublayers(layer_path(i), f);
+  }
+  /// f(path, Insertion, bypass) for everything that was inserted; the path of virtual tokens is empty.
+  template <class F>
+  void visit_bypasses(F&& f) {
+    for (const auto& bypass : virtual_inputs_.bypasses) f(std::string(), Insertion::embeddings, bypass);
+    for (const auto& bypass : virtual_keys_values_.bypasses) f(std::string(), Insertion::keys_values, bypass);
+    visit_linears([&](const std::string& path, Linear<T, D>& linear, std::size_t part) {
+      if (part == 0)
+        for (const auto& bypass : linear.input_bypasses()) f(path, Insertion::linear_input, bypass);
+      for (const Bypass<T, D>& bypass : linear.bypasses(part)) f(path, Insertion::linear, bypass);
+    });
+    visit_sublayers([&](const std::string& path, Insertion insertion, auto& bypasses) {
+      for (const auto& bypass : bypasses) f(path, insertion, bypass);
+    });
+  }
+  /// f(name, tensor) for every adapter weight: "<path of its bypass>.<name of the weight in it>".
   template <class F>
   void visit_adapters(F&& f) {
-    visit_linears([&](const std::string& path, Linear<T, D>& linear, std::size_t part) {
-      for (const Bypass<T, D>& bypass : linear.bypasses(part))
-        bypass.visit([&](const std::string& name, auto weight) {
-          std::visit([&](auto* tensor) { f(path + "." + name, *tensor); }, weight);
-        });
+    visit_bypasses([&](const std::string& path, Insertion, const auto& bypass) {
+      bypass.visit([&](const std::string& name, auto weight) {
+        std::visit([&](auto* tensor) { f(path.empty() ? name : path + "." + name, *tensor); }, weight);
+      });
     });
   }
 
@@ -159,6 +223,36 @@ class Llama {
   }
 
  private:
+  /// Virtual tokens and what gives their rows.
+  struct VirtualTokens {
+    std::int64_t count = 0;
+    std::vector<BypassAt<VirtualTokensSite<T, D>>> bypasses = {};
+
+    Tensor<Accumulator<T>, D> rows() const {
+      Tensor<Accumulator<T>, D> out;
+      for (const auto& bypass : bypasses) bypass.apply({out});
+      return out;
+    }
+  };
+
+  DeviceBatch<D> uploaded(const Batch& batch) const {
+    Batch room;
+    return upload(prepared(batch, room), device_);
+  }
+  Tensor<T, D> embedded(const Tensor<std::int32_t, D>& ids, const Tensor<std::int32_t, D>& documents) const {
+    if (virtual_inputs_.count == 0) return embedding(ids, embed_);
+    return virtual_embedding(ids, documents, embed_, virtual_inputs_.rows());
+  }
+  /// Virtual keys and values come first in an empty cache.
+  void fill_prefix(KvCache<T, D>& cache) const {
+    if (virtual_keys_values_.count == 0) return;
+    const auto rows = virtual_keys_values_.rows();  // (P, layers * 2 * width)
+    const std::int64_t width = config_.num_key_value_heads * config_.head_dim;
+    for (std::int64_t layer = 0; layer < config_.num_hidden_layers; ++layer)
+      cache.append(layer, rows.columns(2 * layer * width, width), rows.columns((2 * layer + 1) * width, width));
+    cache.advance(virtual_keys_values_.count);
+  }
+
   static std::string layer_path(std::size_t index) { return "model.layers." + std::to_string(index) + "."; }
 
   const Tensor<T, D>& head() const { return lm_head_.defined() ? lm_head_ : embed_; }
@@ -202,6 +296,7 @@ class Llama {
   D device_;
   std::shared_ptr<GradientTokens> tokens_;
   bool trainable_is_chosen_ = false;
+  VirtualTokens virtual_inputs_, virtual_keys_values_;
   Tensor<T, D> embed_, norm_, lm_head_;
   Tensor<float, D> inverse_frequencies_;
   std::vector<LlamaLayer<T, D>> layers_;

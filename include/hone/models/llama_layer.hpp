@@ -10,9 +10,11 @@
 #include <hone/ops/rms_norm.hpp>
 #include <hone/ops/rope.hpp>
 #include <hone/ops/swiglu.hpp>
+#include <hone/ops/virtual_tokens.hpp>
 
 #include <string>
 #include <string_view>
+#include <vector>
 
 namespace hone {
 
@@ -21,6 +23,8 @@ template <class T, Device D>
 struct LayerContext {
   Tensor<Accumulator<T>, D> rope;            // (N, head_dim)
   Tensor<std::int32_t, D> documents;         // training: cumulative lengths
+  Tensor<Accumulator<T>, D> prefix;          // training: virtual keys and values of all layers, or undefined
+  VirtualRows<D> prefix_rows;                // training: where they lie among the tokens' own
   bool recompute_cheap = false;              // training: results of norms and SwiGLU are formed again in backward
   KvCache<T, D>* cache = nullptr;            // generation: where keys and values go, null in training
   Tensor<std::int32_t, D> q_range, k_range;  // generation: {0, new}, {0, past + new}
@@ -62,11 +66,14 @@ class LlamaLayer {
     Tensor<T, D> residual, delta;
   };
   Output operator()(const Tensor<T, D>& residual, Tensor<T, D> y, const LayerContext<T, D>& context) const {
-    const auto attended = o_(attend(consume(std::move(y), qkv_, context, norm_of(residual, input_norm_)), context));
+    auto attended = o_(attend(consume(std::move(y), qkv_, context, norm_of(residual, input_norm_)), context));
+    for (const auto& bypass : attention_bypasses_) bypass.apply({residual, attended});
     auto middle = add_rms_norm(residual, attended, post_norm_, eps_);
     const auto gate_up = consume(std::move(middle.y), gate_up_, context, norm_of(middle.sum, post_norm_));
     const auto swiglu_again = [gate_up = gate_up.detached()](const Tensor<T, D>& x) { swiglu_into(gate_up, x); };
-    return {middle.sum, consume(swiglu(gate_up), down_, context, swiglu_again)};
+    auto delta = consume(swiglu(gate_up), down_, context, swiglu_again);
+    for (const auto& bypass : feed_forward_bypasses_) bypass.apply({middle.sum, delta});
+    return {middle.sum, std::move(delta)};
   }
 
   template <class F>
@@ -88,6 +95,12 @@ class LlamaLayer {
     o_.visit_linears(path + "self_attn.", f);
     gate_up_.visit_linears(path + "mlp.", f);
     down_.visit_linears(path + "mlp.", f);
+  }
+  /// f(path, Insertion, bypasses) of both sublayers; paths are AdapterHub's.
+  template <class F>
+  void visit_sublayers(const std::string& path, F&& f) {
+    f(path + "attention_adapters", Insertion::attention, attention_bypasses_);
+    f(path + "output_adapters", Insertion::feed_forward, feed_forward_bypasses_);
   }
 
  private:
@@ -118,6 +131,9 @@ class LlamaLayer {
       qkv = qk_norm_rope(qkv, shape_.heads, shape_.kv_heads, q_norm_, k_norm_, eps_, context.rope);
     else
       rope_in_place(qkv, (shape_.heads + shape_.kv_heads) * shape_.head_dim, context.rope);
+    if (context.prefix.defined())
+      return prefixed_attention(qkv, context.prefix, index_ * 2 * shape_.kv_heads * shape_.head_dim,
+                                context.prefix_rows, shape_);
     if (context.cache == nullptr) return attention(qkv, context.documents, shape_);
     const auto heads = detail::split_heads(qkv, shape_);
     const auto past = context.cache->append(index_, heads.k, heads.v);
@@ -129,6 +145,7 @@ class LlamaLayer {
   AttentionShape shape_;
   Tensor<T, D> input_norm_, post_norm_, q_norm_, k_norm_;
   Linear<T, D> qkv_, o_, gate_up_, down_;
+  std::vector<BypassAt<SublayerSite<T, D>>> attention_bypasses_, feed_forward_bypasses_;
 };
 
 }  // namespace hone

@@ -26,9 +26,14 @@ struct Batch {
   std::vector<std::int32_t> ids, positions;  ///< (N)
   std::vector<std::int32_t> documents;       ///< cumulative lengths, 0 first, N last
   std::vector<std::int32_t> rows, targets;   ///< supervised: token rows[i] predicts targets[i]
+  std::int64_t most_documents = 0;           ///< of any batch of the run, for memory; 0: as many as this one has
+  std::int64_t virtual_tokens = 0;           ///< that stand before each document, or that its positions leave room for
 
   std::int64_t tokens() const { return static_cast<std::int64_t>(ids.size()); }
   std::int64_t supervised() const { return static_cast<std::int64_t>(rows.size()); }
+  std::int64_t document_count() const {
+    return documents.empty() ? 0 : static_cast<std::int64_t>(documents.size()) - 1;
+  }
 
   /// No document; what was reserved is kept.
   void clear() {
@@ -78,16 +83,21 @@ inline Batch make_batch(std::span<const Example> examples, std::int64_t multiple
   return batch;
 }
 
-/// A batch of N tokens with everything supervised: what a plan runs on, since its memory depends on N alone. Documents
-/// of `length` tokens (0: one of N) say how much attention it computes.
-inline Batch planning_batch(std::int64_t tokens, std::int64_t length = 0) {
+/// A batch of N tokens with everything supervised: what a plan runs on, since its memory depends on N and on
+/// `most_documents` alone. Documents of `length` tokens (0: one of N) say how much attention it computes; the last of
+/// `most_documents` (0: any number) takes what is left.
+inline Batch planning_batch(std::int64_t tokens, std::int64_t length = 0, std::int64_t most_documents = 0) {
   Batch batch;
   batch.ids.assign(static_cast<std::size_t>(tokens), 0);
   batch.positions = batch.ids;
   batch.rows = batch.ids;
   batch.targets = batch.ids;
+  batch.most_documents = most_documents;
   const std::int64_t step = length > 0 ? length : std::max<std::int64_t>(tokens, 1);
-  for (std::int64_t end = 0; end < tokens; end += step) batch.documents.push_back(static_cast<std::int32_t>(end));
+  for (std::int64_t end = 0; end < tokens; end += step) {
+    if (most_documents > 0 && static_cast<std::int64_t>(batch.documents.size()) == most_documents) break;
+    batch.documents.push_back(static_cast<std::int32_t>(end));
+  }
   batch.documents.push_back(static_cast<std::int32_t>(tokens));
   return batch;
 }

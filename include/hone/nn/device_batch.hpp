@@ -17,6 +17,10 @@ struct DeviceBatch {
   Tensor<std::int32_t, D> documents;       // (documents + 1), a prefix of a buffer of N + 1
   Supervision<D> supervision;
 
+  std::int64_t document_count = 0;  ///< those that are not empty
+  std::int64_t most_documents = 0;  ///< see Batch
+  std::int64_t virtual_tokens = 0;
+
   std::int64_t tokens() const { return ids.extent(0); }
 };
 
@@ -36,6 +40,9 @@ template <Device D>
 DeviceBatch<D> upload(const Batch& batch, const D& device) {
   const std::int64_t tokens = batch.tokens();
   DeviceBatch<D> out;
+  out.document_count = batch.document_count();
+  out.most_documents = batch.most_documents;
+  out.virtual_tokens = batch.virtual_tokens;
   out.ids = detail::upload_ids(device, batch.ids, tokens, "batch.ids");
   out.positions = detail::upload_ids(device, batch.positions, tokens, "batch.positions");
   out.documents = detail::upload_ids(device, batch.documents, tokens + 1, "batch.documents")
