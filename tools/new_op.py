@@ -6,6 +6,7 @@
     include/hone/ops/NAME.hpp        the op: equation, checks, forward, backward
     include/hone/cpu/NAME.hpp        its kernels on the processor
     cuda/hone/kernels/NAME.cuh       its kernels for CUDA and the emulator
+    cuda/compile/NAME.cu             what nvcc compiles of it where there is no card
     tests/ops/test_NAME.cpp          values, gradients, refusals
     tests/kernels/test_NAME.cpp      every device against fp64
 
@@ -24,6 +25,7 @@ FILES = {
     "op.hpp.in": "include/hone/ops/{}.hpp",
     "cpu.hpp.in": "include/hone/cpu/{}.hpp",
     "kernel.cuh.in": "cuda/hone/kernels/{}.cuh",
+    "compile.cu.in": "cuda/compile/{}.cu",
     "test_op.cpp.in": "tests/ops/test_{}.cpp",
     "test_kernel.cpp.in": "tests/kernels/test_{}.cpp",
 }
@@ -72,8 +74,8 @@ def main() -> None:
         subprocess.run([formatter, "-i", "--fallback-style=none", *written], check=True)
     subprocess.run([sys.executable, str(ROOT / "tools/sync.py")], check=True)
     print(f"Now: write the equations of {name} and fill in {name}_of and {name}_gradient in both kernel files and the "
-          f"reference in tests/ops/test_{name}.cpp,\nname <hone/kernels/{name}.cuh> in cuda/compile/{name}.cu, and run "
-          f"tools/test.")
+          f"reference in tests/ops/test_{name}.cpp,\nand run tools/test; where nvcc is, tools/kernel_resources.py {name} writes "
+          f"down its registers.")
 
 
 if __name__ == "__main__":
