@@ -8,6 +8,7 @@
 #include <hone/ops/activation.hpp>
 #include <hone/ops/columns.hpp>
 #include <hone/ops/gemm.hpp>
+#include <hone/ops/residual_add.hpp>
 
 #include <memory>
 
@@ -60,6 +61,15 @@ struct BottleneckSaved {
 };
 
 }  // namespace detail
+
+/// A copy of x (N, C) in memory of its own.
+template <class T, Device D>
+Tensor<T, D> duplicate(const Tensor<T, D>& x) {
+  auto y = Tensor<T, D>::empty(x.device(), x.shape(), {Category::activations, "duplicate"});
+  copy_into(x, y);
+  if (records(x)) record(detail::ResidualAddSaved<T, D>{x.slot(), nullptr}, y);
+  return y;
+}
 
 /// Adds scale (f(x down^T + down_bias) up^T + up_bias) to y. x and y (N, C) must be different memory.
 template <class T, Device D>
