@@ -1,13 +1,20 @@
 #include "bench_kernels.hpp"
 
+#include <hone/kernels/attention_backward.cuh>
 #include <hone/kernels/bias.cuh>
 #include <hone/kernels/cross_entropy.cuh>
 #include <hone/kernels/embedding.cuh>
 #include <hone/kernels/fill_copy.cuh>
 #include <hone/kernels/matmul.cuh>
+#include <hone/kernels/optimizer.cuh>
+#include <hone/kernels/qk_norm_rope.cuh>
 #include <hone/kernels/rms_norm.cuh>
+#include <hone/kernels/rope.cuh>
 #include <hone/kernels/sum.cuh>
 #include <hone/kernels/swiglu.cuh>
+#include <hone/ops/attention.hpp>
+#include <hone/ops/rope.hpp>
+#include <hone/optim/adamw.hpp>
 #include <hone/tensor/tensor.hpp>
 
 #include <cxxabi.h>
@@ -104,6 +111,50 @@ void matmul(const Emu& device) {
                              View<const T, 2>(b.template view<2>()), c.template view<2>(), View<std::byte, 1>{});
 }
 
+Tensor<float, Emu> rotation(const Emu& device, std::int64_t head_dim) {
+  return rope_table<float>(ids(device, tokens, tokens), values<float>(device, {head_dim / 2}));
+}
+
+void rope(const Emu& device) {
+  const auto qk = values<bf16>(device, {tokens, hidden});
+  run_kernel<kernel::Rope>(device, qk.view<2>(), rotation(device, 64).in<2>(), false);
+}
+
+/// Qwen3 normalises the heads of q and k, each of 128 columns.
+void qk_norm_rope(const Emu& device) {
+  const auto x = values<bf16>(device, {tokens, hidden}), dx = values<bf16>(device, {tokens, hidden});
+  const auto weight = values<bf16>(device, {128}), dweight = values<bf16>(device, {128});
+  const auto table = rotation(device, 128), rstd = values<float>(device, {tokens, hidden / 128});
+  const auto workspace =
+      Tensor<std::byte, Emu>::empty(device, {gpu::qk_norm_rope_workspace_bytes(device.target(), tokens, 128)});
+  run_kernel<kernel::QkNormRopeForward>(device, x.in<2>(), weight.in<1>(), 1e-6, table.in<2>(), dx.view<2>(),
+                                        rstd.view<2>());
+  run_kernel<kernel::QkNormRopeBackward>(device, x.in<2>(), x.in<2>(), weight.in<1>(), rstd.in<2>(), table.in<2>(),
+                                         dx.view<2>(), false, dweight.view<1>(), false, workspace.view<1>());
+}
+
+/// One document of 4 x 32 tokens, two query heads on one key head.
+template <class T, int HeadDim>
+void attention_of(const Emu& device) {
+  const AttentionShape shape{2, 1, HeadDim, 0, 0.125};
+  const auto qkv = values<T>(device, {4 * tokens, 4 * HeadDim});
+  const auto documents = Tensor<std::int32_t, Emu>::from(device, {2}, std::vector<std::int32_t>{0, 4 * tokens});
+  auto tracked = qkv;
+  make_trainable(tracked);
+  const auto y = attention(tracked, documents, shape);
+  y.backward(y.detached());
+}
+
+/// A step of a bf16 weight with a master copy and gradients summed in float.
+void adamw(const Emu& device) {
+  auto weight = values<bf16>(device, {tokens, hidden});
+  make_trainable(weight, GradientPrecision::wide);
+  weight.slot()->absorb(values<bf16>(device, {tokens, hidden}));
+  AdamW<Emu> optimizer({{{"weight", weight}}, std::make_shared<GradientTokens>()},
+                       {.learning_rate = 1e-3, .update = WeightUpdate::master});
+  optimizer.step();
+}
+
 constexpr KernelCase every_case[] = {
     {"(32, 896)", &copies},
     {"(32, 896)", &bias},
@@ -113,6 +164,12 @@ constexpr KernelCase every_case[] = {
     {"(32, 4096)", &cross_entropy},
     {"(64, 896) x (128, 896)^T", &matmul<bf16>},
     {"(64, 896) x (128, 896)^T", &matmul<float>},
+    {"(32, 896), heads of 64", &rope},
+    {"(32, 896), heads of 128", &qk_norm_rope},
+    {"128 tokens, 2/1 heads of 64", &attention_of<bf16, 64>},
+    {"128 tokens, 2/1 heads of 128", &attention_of<bf16, 128>},
+    {"128 tokens, 2/1 heads of 64", &attention_of<float, 64>},
+    {"(32, 896), master, fp32 m v", &adamw},
 };
 
 /// "swiglu_forward_kernel<bf16, 8>" from the address of the instantiation, which the linker keeps by name; the launch's
