@@ -121,12 +121,31 @@ TEST_CASE("llama_config_file: token ids and types") {
   CHECK(contains(refused(config_of("llama", {{"torch_dtype", "float8_e4m3fn"}})), "float8_e4m3fn"));
 }
 
+TEST_CASE("llama_config_file: quantization_config goes through, and the head stays on a list of what is skipped") {
+  for (const hone::Quantisation& how :
+       {hone::Quantisation{}, hone::Quantisation{.double_quant = false, .skip_modules = {"down_proj", "lm_head"}},
+        hone::Quantisation{.type = hone::QuantType::int8, .double_quant = false}}) {
+    auto config = read(config_of("llama"));
+    config.quantization = how;
+    CHECK(read(hone::llama_config_to_json(config)) == config);
+  }
+  auto config = read(config_of("llama"));
+  config.quantization = hone::Quantisation{.skip_modules = {"q_proj"}};
+  CHECK(hone::llama_config_to_json(config)["quantization_config"]["llm_int8_skip_modules"] ==
+        nlohmann::json{"q_proj", "lm_head"});
+}
+
 TEST_CASE("llama_config_file: what hone lacks is refused by name, nonsense by key") {
   CHECK(refused(config_of("gemma2")) ==
         "[config.json] model_type \"gemma2\" is not supported; hone knows llama, mistral, qwen2, qwen3");
   CHECK(contains(refused(config_of("llama", {{"mlp_bias", true}})), "mlp_bias is not supported"));
   CHECK(contains(refused(config_of("llama", {{"hidden_act", "gelu"}})), "hidden_act \"gelu\""));
-  CHECK(contains(refused(config_of("llama", {{"quantization_config", {{"bits", 4}}}})), "quantization_config"));
+  const auto quantised = [](const nlohmann::json& json) { return config_of("llama", {{"quantization_config", json}}); };
+  CHECK(contains(refused(quantised({{"bits", 4}, {"quant_method", "gptq"}})), "quant_method \"gptq\""));
+  CHECK(contains(refused(quantised({{"load_in_4bit", true}, {"load_in_8bit", true}})), "one of load_in_4bit"));
+  CHECK(contains(refused(quantised({{"load_in_4bit", true}})), "bnb_4bit_quant_type \"fp4\" is not supported"));
+  CHECK(
+      contains(refused(quantised({{"load_in_8bit", true}, {"llm_int8_skip_modules", {"layers.*"}}})), "is a pattern"));
   CHECK(contains(refused(without(config_of("llama"), "hidden_size")), "\"hidden_size\" is missing"));
   CHECK(contains(refused(without(config_of("llama"), "model_type")), "\"model_type\" is missing"));
   CHECK(contains(refused(config_of("llama", {{"hidden_size", 65}})), "hidden_size (65) must be a multiple"));

@@ -109,6 +109,10 @@ Setup make_setup(std::int64_t number, const Policy& policy) {
     config.step.method = FullTuning{};
   else
     config.step.method = lora(draw);
+  // Of the bases that are frozen, two of five are quantised, in all three ways.
+  if (number / count % 3 != 0 && number % 5 < 2)
+    config.model.quantization =
+        number % 3 == 0 ? Quantisation{QuantType::int8} : Quantisation{.double_quant = number % 3 == 1};
   config.step.recompute = static_cast<Recompute>(number / count / 3 % 3);
   config.step.policy = policy;
   config.step.loss_chunk = draw.of<std::int64_t>(std::array<std::int64_t, 5>{0, 0, 16, 50, 64});

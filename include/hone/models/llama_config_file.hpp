@@ -78,6 +78,7 @@ class LlamaConfigReader {
     read_window(out);
     read_tokens(out);
     out.torch_dtype = saved_dtype();
+    out.quantization = quantisation();
     validate(out, origin_);
     return out;
   }
@@ -95,8 +96,6 @@ class LlamaConfigReader {
     const auto act = find_string(json_, "hidden_act", origin_).value_or("silu");
     check(act == "silu", "[{}] hidden_act \"{}\" is not supported; silu is", origin_, printable(act));
     check(!flag("mlp_bias"), "[{}] mlp_bias is not supported", origin_);
-    check(find_key(json_, "quantization_config", origin_) == nullptr,
-          "[{}] quantization_config is not supported: the weights must be fp32, fp16 or bf16", origin_);
     check(find_double(json_, "partial_rotary_factor", origin_).value_or(1.0) == 1.0,
           "[{}] partial_rotary_factor other than 1 is not supported", origin_);
   }
@@ -197,6 +196,38 @@ class LlamaConfigReader {
     out.pad_token_id = token_id_from_json(json_, "pad_token_id", origin_);
   }
 
+  /// quantization_config as bitsandbytes' models have it. Keys that say how to compute are not hone's.
+  std::optional<Quantisation> quantisation() const {
+    if (find_key(json_, "quantization_config", origin_) == nullptr) return std::nullopt;
+    const auto& json = get_object(json_, "quantization_config", origin_);
+    const auto is_set = [&](std::string_view key) { return find_bool(json, key, origin_).value_or(false); };
+    const auto method = find_string(json, "quant_method", origin_).value_or("bitsandbytes");
+    check(method == "bitsandbytes", "[{}] quantization_config.quant_method \"{}\" is not supported; bitsandbytes is",
+          origin_, printable(method));
+    const bool four = is_set("load_in_4bit"), eight = is_set("load_in_8bit");
+    check(four != eight, "[{}] quantization_config: one of load_in_4bit and load_in_8bit was expected", origin_);
+    Quantisation out{.type = four ? QuantType::nf4 : QuantType::int8,
+                     .double_quant = is_set("bnb_4bit_use_double_quant")};
+    if (four) {
+      const auto type = find_string(json, "bnb_4bit_quant_type", origin_).value_or("fp4");
+      check(type == "nf4", "[{}] bnb_4bit_quant_type \"{}\" is not supported; nf4 is", origin_, printable(type));
+      const auto storage = find_string(json, "bnb_4bit_quant_storage", origin_).value_or("uint8");
+      check(storage == "uint8", "[{}] bnb_4bit_quant_storage \"{}\" is not supported; uint8 is", origin_,
+            printable(storage));
+    }
+    check(!is_set("llm_int8_has_fp16_weight"), "[{}] llm_int8_has_fp16_weight is not supported", origin_);
+    if (find_key(json, "llm_int8_skip_modules", origin_) != nullptr)
+      for (const auto& name : get_array(json, "llm_int8_skip_modules", origin_))
+        out.skip_modules.push_back(skipped_module(json_string(name, "llm_int8_skip_modules", origin_)));
+    return out;
+  }
+  /// transformers takes entries as regular expressions; names alone mean the same here.
+  std::string skipped_module(const std::string& entry) const {
+    const bool plain = entry.find_first_of("*+?()[]{}|^$\\") == std::string::npos;
+    check(plain, "[{}] llm_int8_skip_modules: '{}' is a pattern; names are supported", origin_, printable(entry));
+    return entry;
+  }
+
   std::optional<DType> saved_dtype() const {
     auto name = find_string(json_, "torch_dtype", origin_);
     if (!name) name = find_string(json_, "dtype", origin_);
@@ -224,6 +255,27 @@ inline LlamaConfig read_llama_config(const std::filesystem::path& path) {
   std::error_code error;
   const auto file = std::filesystem::is_directory(path, error) ? path / "config.json" : path;
   return llama_config_from_json(read_json_file(file), file.string());
+}
+
+/// The quantization_config that transformers' BitsAndBytesConfig reads.
+inline nlohmann::json quantisation_to_json(const Quantisation& quantisation) {
+  const bool four = quantisation.type == QuantType::nf4;
+  nlohmann::json json = {{"quant_method", "bitsandbytes"},
+                         {"load_in_4bit", four},
+                         {"load_in_8bit", !four},
+                         {"llm_int8_skip_modules", nullptr}};
+  if (four) {
+    json["bnb_4bit_quant_type"] = "nf4";
+    json["bnb_4bit_use_double_quant"] = quantisation.double_quant;
+    json["bnb_4bit_quant_storage"] = "uint8";
+    json["bnb_4bit_compute_dtype"] = "bfloat16";
+  }
+  if (quantisation.skip_modules.empty()) return json;
+  // Where there is a list, transformers leaves out the head only if it is on it.
+  auto skipped = quantisation.skip_modules;
+  if (std::ranges::find(skipped, "lm_head") == skipped.end()) skipped.emplace_back("lm_head");
+  json["llm_int8_skip_modules"] = skipped;
+  return json;
 }
 
 /// The config.json that says the same, in the keys every transformers version reads.
@@ -267,6 +319,7 @@ inline nlohmann::json llama_config_to_json(const LlamaConfig& config) {
     json["max_window_layers"] = config.max_window_layers;
   }
   if (config.torch_dtype) json["torch_dtype"] = name_of(*config.torch_dtype);
+  if (config.quantization) json["quantization_config"] = quantisation_to_json(*config.quantization);
   return json;
 }
 

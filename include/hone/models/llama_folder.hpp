@@ -54,13 +54,18 @@ void reserve_weights(const LlamaConfig& config, const D& device) {
 }
 
 /// Loads a Hugging Face folder, converting its weights to T. Weights lie in one slab; no file is held in memory twice.
+/// The linears are stored as `config` says, which is the folder's own unless given.
 template <class T, Device D = Cpu>
-PretrainedLlama<T, D> load_llama(const std::filesystem::path& folder, const D& device = {}) {
-  const auto config = read_llama_config(folder / "config.json");
+PretrainedLlama<T, D> load_llama(const std::filesystem::path& folder, const D& device, const LlamaConfig& config) {
   reserve_weights<T>(config, device);
   PretrainedLlama<T, D> model(config, device, folder, load_tokenizer(folder, config));
   read_weights(model, TensorFiles(folder), config.tie_word_embeddings);
   return model;
+}
+
+template <class T, Device D = Cpu>
+PretrainedLlama<T, D> load_llama(const std::filesystem::path& folder, const D& device = {}) {
+  return load_llama<T>(folder, device, read_llama_config(folder / "config.json"));
 }
 
 /// Copies the files that belong to a model but are not its weights: tokenizer and generation defaults.
@@ -92,7 +97,7 @@ void save_llama(Llama<T, D>& model, const std::filesystem::path& folder, const s
   auto config = model.config();
   config.torch_dtype = dtype_of<T>;
   write_file(target.path() / "config.json", llama_config_to_json(config).dump(2) + "\n");
-  write_weights(base_weights(model), target.path(), options);
+  write_weights(base_sources(model), target.path(), options);
   if (!source.empty()) copy_companions(source, target.path());
   target.commit();
 }

@@ -4,10 +4,14 @@
 #include <hone/autograd/fill_copy.hpp>
 #include <hone/core/philox.hpp>
 #include <hone/cpu/fill_random.hpp>
+#include <hone/nn/linear.hpp>
+#include <hone/nn/quantise.hpp>
 #include <hone/tensor/tensor.hpp>
 
 #include <cstdint>
+#include <string>
 #include <string_view>
+#include <type_traits>
 
 namespace hone {
 
@@ -37,13 +41,23 @@ void fill_uniform(const Tensor<T, D>& out, double bound, std::uint64_t seed, std
 }
 
 /// A fresh model, as transformers makes it: matrices normal with standard deviation 0.02, norms 1, biases 0. `Model`
-/// has visit(f(name, tensor)).
+/// has visit(f(name, tensor)). Quantised linears store such normals as near as they can.
 template <class Model>
 void initialise(Model& model, std::uint64_t seed, double standard_deviation = 0.02) {
   model.visit([&](const std::string& name, auto& weight) {
     using T = typename std::decay_t<decltype(weight)>::Element;
     if (weight.rank() > 1) return fill_normal(weight, standard_deviation, seed, stream_of(name));
     fill(weight, name.ends_with(".bias") ? T(0.0f) : T(1.0f));
+  });
+  visit_quantised(model, [&](const std::string& module, const auto& weight) {
+    using D = std::decay_t<decltype(weight.device())>;
+    const std::string name = module + ".weight";
+    const auto dense = Tensor<float, D>::empty(weight.device(), weight.shape(), {Category::host, "staging"});
+    fill_normal(dense, standard_deviation, seed, stream_of(name));
+    const auto read = [&](std::int64_t begin, std::int64_t count, float* out) {
+      copy_to_host(dense.device(), out, dense.data() + begin, static_cast<std::size_t>(count) * sizeof(float));
+    };
+    quantise(read, weight, name);
   });
 }
 

@@ -99,12 +99,6 @@ class Linear {
       if (parts_[i].bias.defined()) f(path + names_[i] + ".bias", parts_[i].bias);
     }
   }
-  /// f(module path, QuantisedWeight) for every quantised weight.
-  template <class F>
-  void visit_quantised(const std::string& path, F&& f) const {
-    for (std::size_t i = 0; i < parts_.size(); ++i)
-      if (parts_[i].quantised != nullptr) f(path + names_[i], *parts_[i].quantised);
-  }
   /// f(module path, *this, part index) for every part.
   template <class F>
   void visit_linears(const std::string& path, F&& f) {
@@ -132,5 +126,14 @@ class Linear {
   std::vector<std::vector<Bypass<T, D>>> bypasses_;
   std::vector<BypassAt<LinearInputSite<T, D>>> input_bypasses_;
 };
+
+/// f(module path, QuantisedWeight) for every linear of a model that is stored so.
+template <class Model, class F>
+void visit_quantised(Model& model, F&& f) {
+  const auto visit = [&](const std::string& path, auto& linear, std::size_t part) {
+    if (linear.part(part).quantised != nullptr) f(path, *linear.part(part).quantised);
+  };
+  if constexpr (requires { model.visit_linears(visit); }) model.visit_linears(visit);
+}
 
 }  // namespace hone

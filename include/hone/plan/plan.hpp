@@ -92,6 +92,8 @@ class MetaRun {
       if (parameter.trainable()) plan.trainable_parameters += parameter.elements();
     }
     plan.parameters -= plan.adapter_parameters;
+    visit_quantised(model_,
+                    [&](const std::string&, const auto& weight) { plan.parameters += weight.shape().elements(); });
   }
 
  private:

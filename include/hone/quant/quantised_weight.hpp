@@ -77,6 +77,7 @@ class QuantisedWeight {
     form_ = std::move(nf4);
   }
 
+  const D& device() const { return int8() != nullptr ? int8()->codes.device() : nf4()->codes.device(); }
   const Shape& shape() const { return shape_; }
   QuantType type() const { return nf4() != nullptr ? QuantType::nf4 : QuantType::int8; }
   const Nf4Weight<D>* nf4() const { return std::get_if<Nf4Weight<D>>(&form_); }
