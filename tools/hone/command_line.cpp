@@ -29,6 +29,8 @@ const std::map<std::string, std::string, std::less<>>& aliases() {
       {"val_set_size", "val_size"},
       {"finetuning_type", "method"},
       {"lora_rank", "lora_r"},
+      {"double_quant", "bnb_4bit_use_double_quant"},
+      {"double_quantization", "bnb_4bit_use_double_quant"},
       {"r", "lora_r"},
       {"lora_target", "target_modules"},
       {"lora_target_modules", "target_modules"},

@@ -42,8 +42,10 @@ FixedKeys stated_keys(const CLI::App& app) {
   FixedKeys out;
   for (const Setting& setting : memory_settings)
     if (states(app, setting.key)) out.insert(std::string(setting.key));
-  for (const char* key : {"lora_r", "lora_alpha", "lora_dropout", "use_rslora", "target_modules"})
+  for (const char* key :
+       {"lora_r", "lora_alpha", "lora_dropout", "use_rslora", "target_modules", "load_in_4bit", "load_in_8bit"})
     if (states(app, key)) out.insert("method");
+  if (states(app, "load_in_8bit")) out.insert("load_in_4bit");
   return out;
 }
 

@@ -101,7 +101,7 @@ PlanRequest make_request(const TrainFlags& flags, const Gpu* gpu) {
   PlanRequest out;
   out.model = flags.config.model;
   fs::path folder;
-  const LlamaConfig model = find_model(out.model, folder);
+  const LlamaConfig model = with_quantisation(find_model(out.model, folder), flags.config);
   out.run = with_defaults(flags.config, model);
   const std::optional<Card> card = card_here(flags, gpu);
   out.target = choose_target(flags, gpu, card);

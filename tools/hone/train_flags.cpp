@@ -20,12 +20,19 @@ void add_data_options(CLI::App& app, TrainConfig& c) {
 
 void add_method_options(CLI::App& app, TrainFlags& flags) {
   TrainConfig& c = flags.config;
-  app.add_option("--method", c.method, "lora or full")->capture_default_str();
+  app.add_option("--method", c.method, "lora, qlora (lora with load_in_4bit) or full")->capture_default_str();
   app.add_option("--lora_r", c.lora_r, "rank")->capture_default_str();
   app.add_option("--lora_alpha", c.lora_alpha, "scale is alpha / r")->capture_default_str();
   app.add_option("--lora_dropout", c.lora_dropout, "dropout before A")->capture_default_str();
   app.add_flag("--use_rslora", c.use_rslora, "scale is alpha / sqrt(r)");
   app.add_option("--target_modules", flags.targets, "all-linear, names (q_proj,v_proj) or globs (*.{q,v}_proj)");
+  app.add_flag("--load_in_4bit", c.load_in_4bit, "QLoRA: the base's linears are stored in 4 bits (NF4)");
+  app.add_flag("--load_in_8bit", c.load_in_8bit, "the base's linears are stored in int8");
+  app.add_option("--bnb_4bit_quant_type", c.bnb_4bit_quant_type, "nf4")->capture_default_str();
+  app.add_option("--bnb_4bit_use_double_quant", c.bnb_4bit_use_double_quant, "the scales of NF4 in 8 bits as well")
+      ->capture_default_str();
+  app.add_option("--llm_int8_skip_modules", flags.unquantised,
+                 "linears that are not quantised (o_proj,model.layers.0)");
   app.add_flag("--from_scratch", c.from_scratch, "start from random weights (config.json alone is read)");
   app.add_option("--dtype", c.dtype, "auto, fp32, mixed, bf16")->capture_default_str();
   app.add_option("--gradient_checkpointing", c.gradient_checkpointing, "none, selective, full")->capture_default_str();
@@ -90,6 +97,11 @@ void settle(TrainFlags& flags) {
   if (!flags.targets.empty()) config.target_modules = split_list(flags.targets);
   if (!flags.budget.empty()) config.vram_budget = parse_bytes("vram_budget", flags.budget);
   if (config.resume.empty()) config.resume = "true";
+  if (!flags.unquantised.empty()) config.llm_int8_skip_modules = split_list(flags.unquantised);
+  if (config.method == "qlora") {
+    config.method = "lora";
+    config.load_in_4bit = !config.load_in_8bit;
+  }
 }
 
 }  // namespace hone::cli

@@ -58,6 +58,13 @@ inline std::vector<RunSetting> run_settings(const PlanConfig& config) {
     out.push_back({"target_modules", tuning->target_modules});
   }
   const auto* sgd = std::get_if<SgdOptions>(&config.step.optimizer);
+  if (config.model.quantization) {
+    const bool four = config.model.quantization->type == QuantType::nf4;
+    out.push_back({four ? "load_in_4bit" : "load_in_8bit", true});
+    if (four) out.push_back({"bnb_4bit_use_double_quant", config.model.quantization->double_quant});
+    if (!config.model.quantization->skip_modules.empty())
+      out.push_back({"llm_int8_skip_modules", config.model.quantization->skip_modules});
+  }
   out.push_back({"dtype", std::string(config.step.policy.name)});
   out.push_back({"optimizer", std::string(sgd != nullptr ? "sgd" : "adamw")});
   if (sgd != nullptr) out.push_back({"momentum", sgd->momentum});

@@ -96,28 +96,40 @@ inline std::vector<Policy> policies_to_try(const PlanConfig& wanted, const Fixed
   return out;
 }
 
+/// From dense linears to NF4, which adapters can train beside.
+inline std::vector<std::optional<Quantisation>> storages_to_try(const PlanConfig& wanted, const Method& method,
+                                                                const FixedKeys& fixed) {
+  std::vector<std::optional<Quantisation>> out = {wanted.model.quantization};
+  const bool adapter = !std::holds_alternative<FullTuning>(method);
+  if (adapter && !wanted.model.quantization && may_change(fixed, "load_in_4bit")) out.emplace_back(Quantisation{});
+  return out;
+}
+
 inline std::vector<std::int64_t> halvings(std::int64_t value, std::int64_t least, bool allowed) {
   std::vector<std::int64_t> out = {value};
   while (allowed && out.back() / 2 >= least) out.push_back(out.back() / 2);
   return out;
 }
 
-/// What changes the result, in the order in which it is given up: rank first, then element types, method, length.
+/// What changes the result, in the order in which it is given up: rank first, then element types, dense linears,
+/// method, length.
 inline std::vector<PlanConfig> by_preference(const PlanConfig& wanted, const SearchLimits& limits) {
   const FixedKeys& fixed = limits.fixed;
   std::vector<PlanConfig> out;
   PlanConfig one = wanted;
   for (const auto length : halvings(wanted.max_length, 128, may_change(fixed, "max_length")))
     for (const Method& method : methods_to_try(wanted, limits))
-      for (const Policy& policy : policies_to_try(wanted, fixed)) {
-        one.max_length = length;
-        one.step.method = method;
-        one.step.policy = policy;
-        for (const auto r : halvings(lora_r(one), 4, may_change(fixed, "lora_r"))) {
-          set_lora_r(one, r);
-          out.push_back(one);
+      for (const auto& storage : storages_to_try(wanted, method, fixed))
+        for (const Policy& policy : policies_to_try(wanted, fixed)) {
+          one.max_length = length;
+          one.step.method = method;
+          one.model.quantization = storage;
+          one.step.policy = policy;
+          for (const auto r : halvings(lora_r(one), 4, may_change(fixed, "lora_r"))) {
+            set_lora_r(one, r);
+            out.push_back(one);
+          }
         }
-      }
   return out;
 }
 

@@ -39,9 +39,17 @@ struct Setting {
   void (*copy)(const PlanConfig& from, PlanConfig& to);
 };
 
-inline constexpr std::array<Setting, 7> memory_settings = {{
+/// Whether the linears are quantised as load_in_4bit asks; no text where they are so in another way.
+inline std::string four_bit_text(const PlanConfig& config) {
+  if (!config.model.quantization) return "false";
+  return config.model.quantization->type == QuantType::nf4 ? "true" : "";
+}
+
+inline constexpr std::array<Setting, 8> memory_settings = {{
     {"method", true, [](const PlanConfig& c) { return std::string(name_of(c.step.method)); },
      [](const PlanConfig& from, PlanConfig& to) { to.step.method = from.step.method; }},
+    {"load_in_4bit", true, &four_bit_text,
+     [](const PlanConfig& from, PlanConfig& to) { to.model.quantization = from.model.quantization; }},
     {"dtype", true, [](const PlanConfig& c) { return std::string(c.step.policy.name); },
      [](const PlanConfig& from, PlanConfig& to) { to.step.policy = from.step.policy; }},
     {"lora_r", true, [](const PlanConfig& c) { return lora_r(c) > 0 ? std::to_string(lora_r(c)) : std::string(); },

@@ -6,6 +6,7 @@
 #include <hone/tensor/tensor.hpp>
 
 #include <cstdint>
+#include <string>
 #include <utility>
 #include <variant>
 
@@ -111,6 +112,22 @@ class QuantisedWeight {
  private:
   Shape shape_;
   std::variant<Nf4Weight<D>, Int8Weight<D>> form_;
+};
+
+/// What the quantised weights of a model hold.
+struct QuantisedShare {
+  std::int64_t elements = 0, bytes = 0;
+
+  template <Device D>
+  void add(const QuantisedWeight<D>& weight) {
+    elements += weight.shape().elements();
+    bytes += weight.bytes();
+  }
+  double bits() const { return 8.0 * static_cast<double>(bytes) / static_cast<double>(elements); }
+  /// "6979321856 parameters in nf4, 4.127 bits each".
+  std::string words(QuantType type) const {
+    return fmt::format("{} parameters in {}, {:.3f} bits each", elements, name_of(type), bits());
+  }
 };
 
 /// Writes the dense weight into `out`, a packed tensor of the same shape: code times scale in float, rounded once.

@@ -44,6 +44,8 @@ inline std::string fingerprint(const TrainConfig& config, const Policy& policy, 
   }
   add(config.method, config.from_scratch, config.lora_r, config.lora_alpha, config.lora_dropout, config.use_rslora);
   for (const std::string& target : config.target_modules) add(target);
+  add(config.load_in_4bit, config.load_in_8bit, config.bnb_4bit_quant_type, config.bnb_4bit_use_double_quant);
+  for (const std::string& name : config.llm_int8_skip_modules) add(name);
   add(policy.name, config.batch_size, config.gradient_accumulation_steps, config.max_length, config.packing,
       config.loss_chunk, config.seed, total_steps);
   add(config.resolved_learning_rate(), config.lr_scheduler, config.warmup_ratio, config.min_lr_ratio);

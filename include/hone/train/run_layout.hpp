@@ -62,6 +62,22 @@ inline TrainConfig with_defaults(TrainConfig config, const LlamaConfig& model) {
   return config;
 }
 
+/// The model as a run holds it: its linears quantised where the keys ask for that. A folder that is quantised already
+/// stays what it is.
+inline LlamaConfig with_quantisation(LlamaConfig model, const TrainConfig& config) {
+  const bool wanted = config.load_in_4bit || config.load_in_8bit;
+  const QuantType type = config.load_in_8bit ? QuantType::int8 : QuantType::nf4;
+  check(!wanted || !model.quantization || model.quantization->type == type, "{}: the model is stored as {} already",
+        config.load_in_8bit ? "load_in_8bit" : "load_in_4bit",
+        model.quantization ? name_of(model.quantization->type) : "");
+  if (wanted && !model.quantization)
+    model.quantization = Quantisation{type, config.bnb_4bit_use_double_quant, config.llm_int8_skip_modules};
+  check(!model.quantization || !config.full(),
+        "method: full trains every weight, but {} weights have no gradient; choose lora",
+        model.quantization ? name_of(model.quantization->type) : "");
+  return model;
+}
+
 /// What the planner is told of a run whose rows are not known: every row has max_length tokens.
 inline PlanConfig plan_config(const TrainConfig& config, const LlamaConfig& model, const Policy& policy) {
   PlanConfig out;

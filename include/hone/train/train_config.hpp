@@ -30,9 +30,14 @@ struct TrainConfig {
   double lora_dropout = 0;
   bool use_rslora = false;
   std::vector<std::string> target_modules = {"all-linear"};
-  bool from_scratch = false;    ///< random weights in place of the folder's
-  std::string dtype = "auto";   ///< fp32, mixed, bf16; auto: fp32 on the processor
-  std::int64_t batch_size = 4;  ///< rows; 0: auto, as many as fit
+  bool load_in_4bit = false;  ///< QLoRA: the linears of the blocks are stored in NF4
+  bool load_in_8bit = false;  ///< the same in int8
+  std::string bnb_4bit_quant_type = "nf4";
+  bool bnb_4bit_use_double_quant = true;           ///< NF4's scales are quantised as well
+  std::vector<std::string> llm_int8_skip_modules;  ///< linears that stay as they are, in either form
+  bool from_scratch = false;                       ///< random weights in place of the folder's
+  std::string dtype = "auto";                      ///< fp32, mixed, bf16; auto: fp32 on the processor
+  std::int64_t batch_size = 4;                     ///< rows; 0: auto, as many as fit
   std::int64_t gradient_accumulation_steps = 1;
   double num_epochs = 3;
   std::optional<std::int64_t> max_steps;
@@ -99,6 +104,8 @@ inline void validate_settings(const TrainConfig& config) {
   truncation_named(config.truncation);
   row_format_named(config.format);
   check(!config.from_scratch || config.full(), "from_scratch: random weights must all be trained; add --method full");
+  check_choice("bnb_4bit_quant_type", config.bnb_4bit_quant_type, {"nf4"});
+  check(!config.load_in_4bit || !config.load_in_8bit, "load_in_4bit and load_in_8bit exclude each other");
   check_range("val_size", config.val_size, 0, 0.5);
   check_range("learning_rate", config.resolved_learning_rate(), 0, 100);
   check_range("weight_decay", config.resolved_weight_decay(), 0, 10);

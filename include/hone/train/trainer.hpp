@@ -110,9 +110,13 @@ class Trainer {
       all += parameter.elements();
       if (parameter.trainable()) trainable += parameter.elements();
     }
+    QuantisedShare quantised;
+    visit_quantised(model, [&](const std::string&, const auto& weight) { quantised.add(weight); });
+    all += quantised.elements;
     summary_.parameters = all;
     summary_.trainable = trainable;
     console_.line(trainable_line(trainable, all));
+    if (quantised.elements > 0) console_.line("base: " + quantised.words(model_config_.quantization->type));
     std::string rows = fmt::format("rows: {} to train on, {} held out", data_.train.size(), data_.valid.size());
     if (data_.dropped > 0)
       rows += fmt::format(", {} longer than max_length {} left out", data_.dropped, config_.max_length);
@@ -361,7 +365,8 @@ template <class T, Device D>
 TrainSummary train(const TrainConfig& config, const Policy& policy, const D& device, Console console,
                    const std::atomic<bool>* stop = nullptr) {
   validate(config);
-  const auto model_config = read_llama_config(std::filesystem::path(config.model) / "config.json");
+  const auto model_config =
+      with_quantisation(read_llama_config(std::filesystem::path(config.model) / "config.json"), config);
   TrainConfig settled = with_defaults(config, model_config);
   const auto tokenizer = load_tokenizer(config.model, model_config);
   check(tokenizer.has_value(), "[{}] there is no tokenizer.json in this folder", config.model);
