@@ -5,8 +5,11 @@
 #include <hone/kernels/attention_backward.cuh>
 #include <hone/kernels/attention_band.cuh>
 #include <hone/kernels/attention_forward.cuh>
+#include <hone/kernels/attention_forward_wgmma.cuh>
 #include <hone/kernels/attention_plain.cuh>
+#include <hone/kernels/attention_softmax.cuh>
 #include <hone/kernels/attention_tiles.cuh>
+#include <hone/kernels/attention_wgmma.cuh>
 #include <hone/kernels/bias.cuh>
 #include <hone/kernels/cross_entropy.cuh>
 #include <hone/kernels/dropout.cuh>

@@ -49,7 +49,7 @@ TEST_CASE("impossible launches are refused") {
                  "[emu] test_kernel: block (1025, 1, 1) must have 1 to 1024 threads"));
   CHECK(contains(refuse({.grid = {0}, .block = {32}}), "grid (0, 1, 1)"));
   CHECK(contains(refuse({.grid = {1, 70000}, .block = {32}}), "grid (1, 70000, 1)"));
-  CHECK(contains(refuse({.grid = {1}, .block = {32}, .shared_bytes = 200 << 10}), "204800 bytes of shared memory"));
+  CHECK(contains(refuse({.grid = {1}, .block = {32}, .shared_bytes = 230 << 10}), "235520 bytes of shared memory"));
   CHECK(contains(error_of([] { emulate({}, [] { emulate({}, [] {}); }); }), "a kernel cannot launch a kernel"));
   CHECK(contains(error_of([] { this_block(Where::here()); }), "is called outside a kernel"));
 }

@@ -186,6 +186,14 @@ TEST_CASE("misuse of wgmma is an error that names it") {
                  }),
                  "accumulator 1 was written while the product was under way"));
   CHECK(contains(text_of([](float(&d)[n / 2], auto a, auto b) {
+                   wgmma_fence();
+                   wgmma<n, false, false>(d, a, b, false);
+                   wgmma_commit();
+                   wgmma_settle(d);
+                   wgmma_wait(0);
+                 }),
+                 "1 products into these accumulators are under way"));
+  CHECK(contains(text_of([](float(&d)[n / 2], auto a, auto b) {
                    if (threadIdx.x >= 96) return;
                    wgmma_fence();
                    wgmma<n, false, false>(d, a, b, false);
@@ -203,4 +211,16 @@ TEST_CASE("misuse of wgmma is an error that names it") {
                    wgmma<n, false, false>(d, a, wgmma_descriptor(shared().b, 0, 4096, Swizzle::b128), false);
                  }),
                  "bytes into shared memory, past its end"));
+}
+
+TEST_CASE("registers are dealt out by warpgroups, and no more than there are") {
+  const auto deal = [](auto&& registers_of) {
+    return error_of(
+        [&] { emulate({.grid = {1}, .block = {384}}, [&] { deal_registers(registers_of(threadIdx.x)); }); });
+  };
+  CHECK(deal([](unsigned i) { return i < 128 ? 24 : 240; }).empty());  // 64512 of 65536
+  CHECK(contains(deal([](unsigned i) { return i < 128 ? 40 : 240; }),
+                 "66560 registers dealt out, of the 64512 that 384 threads have: a card would wait for ever"));
+  CHECK(contains(deal([](unsigned i) { return i < 160 ? 24 : 240; }),
+                 "threads of one warpgroup with 240 and 24 registers: all call with the same"));
 }

@@ -27,12 +27,12 @@ struct On {
 };
 
 /// A device whose new memory is NaN, so that an element nobody writes is seen, and whose tensors lie apart, so that the
-/// address sanitizer sees who leaves one.
+/// address sanitizer sees who leaves one. The emulator stands for a card of compute capability `sm`.
 template <class D>
-D poisoned_device() {
-  const D device = [] {
+D poisoned_device([[maybe_unused]] int sm = 80) {
+  const D device = [&] {
     if constexpr (std::is_same_v<D, Emu>)
-      return Emu(Target{.kind = DeviceKind::emu, .alignment = 256, .sm = 80, .redzone = 256});
+      return Emu(Target{.kind = DeviceKind::emu, .alignment = 256, .sm = sm, .redzone = 256});
     else if constexpr (std::is_same_v<D, Cpu>)
       return Cpu(Cpu::Options{.threads = 2});
     else

@@ -32,6 +32,13 @@ struct Invoker {
   }
 };
 
+/// Dynamic shared memory that a block may have, by compute capability (CUDA C++ Programming Guide, "Technical
+/// Specifications").
+constexpr std::size_t most_shared_bytes(int sm) {
+  const std::size_t kilobytes = sm == 80 || sm == 87 ? 163 : sm == 90 || sm == 100 || sm == 103 ? 227 : 99;
+  return kilobytes << 10;
+}
+
 }  // namespace kernel_detail
 
 /// Launches kernel(arguments...) on the device's stream. Throws Error when the launch is refused; `name` is what errors
@@ -40,6 +47,10 @@ template <class... P, class... Args>
 void launch(KernelDevice& device, const char* name, const gpu::LaunchShape& shape, void (*kernel)(P...),
             Args&&... arguments) {
   static_assert(sizeof...(P) == sizeof...(Args), "launch: give the kernel exactly its arguments");
+  const int sm = device.target().sm;
+  check(shape.shared_bytes <= kernel_detail::most_shared_bytes(sm),
+        "[cuda] {}: {} bytes of shared memory, sm_{} gives a block {}", name, shape.shared_bytes, sm,
+        kernel_detail::most_shared_bytes(sm));
   std::tuple<std::remove_cvref_t<P>...> values(std::forward<Args>(arguments)...);
   std::apply(
       [&](auto&... value) {

@@ -3,11 +3,13 @@
 // On tensor cores, for bf16 and head_dim 64, 96 or 128, a block takes 128 queries of a head, 32 a warp, and walks the
 // keys its queries see, 64 at a time. The maximum and the sum of a row are kept running; when the maximum has grown,
 // what was summed is scaled down by the same factor. Keys come while the tile before meets its values, values while the
-// keys meet the queries: each copy hides behind one product. Everything else takes attention_plain.cuh.
+// keys meet the queries: each copy hides behind one product. On sm_90a longer inputs take
+// attention_forward_wgmma.cuh, and everything that is not for tensor cores attention_plain.cuh.
 #pragma once
 
+#include <hone/kernels/attention_forward_wgmma.cuh>
 #include <hone/kernels/attention_plain.cuh>
-#include <hone/kernels/attention_tiles.cuh>
+#include <hone/kernels/attention_softmax.cuh>
 #include <hone/tensor/kernel.hpp>
 
 #include <cmath>
@@ -34,88 +36,6 @@ struct AttentionForwardShared {
   HalfTile<Tile::queries, HeadDim> q;
   HalfTile<Tile::keys, HeadDim> k, v;
   Band bands[Tile::queries];
-};
-
-/// What the exponents of a row are measured from, and the sum of its exponentials: for the rows a lane holds parts of,
-/// lane / 4 and lane / 4 + 8 of every fragment. The sum is over this lane's columns only, until the end.
-template <int M>
-struct RunningSoftmax {
-  /// Base 2. The reference follows the row's maximum only when that has grown by more than this: exponentials of up to
-  /// 2^8 are as exact as those below 1, and earlier sums seldom have to be scaled down again.
-  static constexpr float slack = 8;
-
-  float reference[M][2], total[M][2];
-
-  __device__ void clear() {
-    HONE_UNROLL
-    for (int i = 0; i < M; ++i) {
-      HONE_UNROLL
-      for (int half = 0; half < 2; ++half) {
-        reference[i][half] = -INFINITY;
-        total[i][half] = 0;
-      }
-    }
-  }
-
-  /// weights = 2^(factor score - reference), rounded, where `factor` is scale log2(e) and positive. What earlier tiles
-  /// gave to `sums` is brought to the new reference.
-  template <int N, int D>
-  __device__ void turn(std::uint32_t (&weights)[M][N][2], float (&scores)[M][N][4], float (&sums)[M][D][4],
-                       float factor, Where where = Where::here()) {
-    HONE_UNROLL
-    for (int i = 0; i < M; ++i) {
-      HONE_UNROLL
-      for (int half = 0; half < 2; ++half) {
-        float top = -INFINITY;
-        HONE_UNROLL
-        for (int j = 0; j < N; ++j) top = fmaxf(top, fmaxf(scores[i][j][half * 2], scores[i][j][half * 2 + 1]));
-        top = fmaxf(top, warp_xor(top, 1, where));
-        top = fmaxf(top, warp_xor(top, 2, where)) * factor;
-        const bool grows = top > reference[i][half] + slack;
-        if (warp_ballot(grows, where) != 0) {
-          const float shrink = grows ? exp2_fast(reference[i][half] - top) : 1.0f;
-          if (grows) reference[i][half] = top;
-          total[i][half] *= shrink;
-          HONE_UNROLL
-          for (int j = 0; j < D; ++j) {
-            HONE_UNROLL
-            for (int e = half * 2; e < half * 2 + 2; ++e) sums[i][j][e] *= shrink;
-          }
-        }
-        const float shift = reference[i][half] == -INFINITY ? 0 : reference[i][half];  // a row that sees nothing yet
-        HONE_UNROLL
-        for (int j = 0; j < N; ++j) {
-          const float left = exp2_fast(scores[i][j][half * 2] * factor - shift);
-          const float right = exp2_fast(scores[i][j][half * 2 + 1] * factor - shift);
-          total[i][half] += left + right;
-          weights[i][j][half] = pack_bf16(left, right);
-        }
-      }
-    }
-  }
-
-  /// Divides by the rows' sums and writes their lse, for rows from `first` that are below `rows`.
-  template <int D>
-  __device__ void finish(float (&sums)[M][D][4], float* lse, int first, int rows, Where where = Where::here()) {
-    HONE_UNROLL
-    for (int i = 0; i < M; ++i) {
-      HONE_UNROLL
-      for (int half = 0; half < 2; ++half) {
-        float sum = total[i][half];
-        sum += warp_xor(sum, 1, where);
-        sum += warp_xor(sum, 2, where);
-        const int row = first + i * 16 + lane_index() / 4 + half * 8;
-        if (lse != nullptr && lane_index() % 4 == 0 && row < rows)
-          store(lse + row, reference[i][half] / log2_of_e + logf(sum), where);
-        const float share = 1.0f / sum;
-        HONE_UNROLL
-        for (int j = 0; j < D; ++j) {
-          HONE_UNROLL
-          for (int e = half * 2; e < half * 2 + 2; ++e) sums[i][j][e] *= share;
-        }
-      }
-    }
-  }
 };
 
 template <int HeadDim>
@@ -174,6 +94,8 @@ namespace kernel_detail {
 
 template <int HeadDim>
 void attention_forward(KernelDevice& device, const AttentionForwardArgs<bf16>& args) {
+  if (attention_forward_takes_wgmma<HeadDim>(device, args.problem))
+    return attention_forward_wgmma<HeadDim>(device, args);
   launch(device, "attention_forward",
          attention_shape(args.problem.queries, AttentionForwardTile::queries, args.problem.heads, attention_threads,
                          sizeof(AttentionForwardShared<HeadDim>)),

@@ -37,13 +37,14 @@ __device__ void mask_scores(float (&scores)[M][N][4], const Band* bands, int fir
   for (int i = 0; i < M; ++i) {
     HONE_UNROLL
     for (int half = 0; half < 2; ++half) {
+      // Measured from the lane's first column, so that columns are constants.
       const Band band = bands[i * 16 + lane_index() / 4 + half * 8];
+      const int origin = first + lane_index() % 4 * 2, begin = band.first - origin, end = band.last - origin;
       HONE_UNROLL
       for (int j = 0; j < N; ++j) {
         HONE_UNROLL
         for (int e = 0; e < 2; ++e) {
-          const int position = first + j * 8 + lane_index() % 4 * 2 + e;
-          if (position < band.first || position >= band.last) scores[i][j][half * 2 + e] = -INFINITY;
+          if (j * 8 + e < begin || j * 8 + e >= end) scores[i][j][half * 2 + e] = -INFINITY;
         }
       }
     }

@@ -25,8 +25,18 @@ inline namespace HONE_TARGET {
 // Without a swizzle the tile is made of 8 x 16-byte pieces of 128 bytes: leading is the step between pieces along k and
 // stride along rows.
 
+/// Only sm_90a has wgmma, not sm_90: compiled for anything else, a kernel that uses it is empty, and its launch bound of
+/// one thread lets the host see that (gpu::Driver::most_threads).
+#if !defined(__CUDA_ARCH__) || defined(__CUDA_ARCH_FEAT_SM90_ALL)
+constexpr int wgmma_bound(int threads) { return threads; }
+#else
+constexpr int wgmma_bound(int) { return 1; }
+#endif
+
+inline constexpr int warpgroup_threads = 128;
+
 #if defined(__CUDACC__)
-#if !defined(__CUDA_ARCH__) || defined(__CUDA_ARCH_FEAT_SM90_ALL)  // sm_90a, not sm_90
+#if !defined(__CUDA_ARCH__) || defined(__CUDA_ARCH_FEAT_SM90_ALL)
 
 /// The descriptor of a factor at `at` in shared memory; steps in bytes.
 __device__ inline std::uint64_t wgmma_descriptor(const void* at, std::uint32_t leading, std::uint32_t stride,
@@ -47,6 +57,14 @@ __device__ inline void wgmma_commit(Where = Where::here()) {
 template <int Groups>
 __device__ void wgmma_wait(Where = Where::here()) {
   asm volatile("wgmma.wait_group.sync.aligned %0;" ::"n"(Groups) : "memory");
+}
+
+/// After the wait, before accumulators (or factors in registers) are used: keeps the compiler, which does not know that
+/// the wait concerns them, from moving their use ahead of it.
+template <int N>
+__device__ void wgmma_settle(float (&d)[N], Where = Where::here()) {
+  HONE_UNROLL
+  for (int i = 0; i < N; ++i) asm volatile("" : "+f"(d[i])::"memory");
 }
 
 // clang-format off
@@ -123,6 +141,11 @@ inline void wgmma_commit(Where where = Where::here()) { emulator::wgmma_commit(w
 template <int Groups>
 void wgmma_wait(Where where = Where::here()) {
   emulator::wgmma_wait(Groups, where);
+}
+
+template <int N>
+void wgmma_settle(float (&d)[N], Where where = Where::here()) {
+  emulator::wgmma_settle(d, where);
 }
 
 template <int N, bool TransposeA = false, bool TransposeB = false>

@@ -2,6 +2,7 @@
 // shared memory. No toolkit needed.
 #pragma once
 
+#include <hone/core/config.hpp>
 #include <hone/core/error.hpp>
 
 #include <array>
@@ -42,7 +43,7 @@ constexpr std::int64_t tile_alignment(Swizzle swizzle) {
 }
 
 /// Where the byte at `offset` of an unswizzled tile lies.
-constexpr std::uint32_t swizzled(std::uint32_t offset, Swizzle swizzle) {
+HONE_HOST_DEVICE constexpr std::uint32_t swizzled(std::uint32_t offset, Swizzle swizzle) {
   const std::uint32_t pieces = (1u << static_cast<unsigned>(swizzle)) - 1;  // 0, 1, 3, 7
   return offset ^ (((offset >> 7) & pieces) << 4);
 }

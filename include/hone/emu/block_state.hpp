@@ -5,6 +5,7 @@
 #include <hone/emu/mbarrier.hpp>
 #include <hone/emu/named_barrier.hpp>
 
+#include <algorithm>
 #include <cstddef>
 #include <map>
 #include <string>
@@ -25,6 +26,7 @@ struct AsyncState {
   std::map<float*, Accumulators> accumulators;
   bool wgmma_fenced = false;
   std::int64_t wgmmas = 0;  ///< issued so far; the four warps of a group must agree
+  int registers = 0;        ///< that setmaxnreg left it; 0: not called
 };
 
 struct BlockState {
@@ -55,7 +57,28 @@ struct BlockState {
       if (threads[i].wgmmas != threads[i / group * group].wgmmas)
         return fmt::format("warp {} of a warpgroup at {} wgmma and warp {} at {}: all four issue the same", i / warp,
                            threads[i].wgmmas, i / group * 4, threads[i / group * group].wgmmas);
+    if (const std::string dealt = registers_left(); !dealt.empty()) return dealt;
     return mbarriers.left_open();
+  }
+
+ private:
+  /// What is wrong with how setmaxnreg dealt the registers of a multiprocessor; empty when nothing.
+  std::string registers_left() const {
+    constexpr std::size_t group = 128;
+    constexpr int most = 65536, step = 8, widest = 255;
+    const auto count = static_cast<int>(threads.size());
+    const int launched = std::min(widest, most / count) / step * step;  // what a launch bound of one block allows
+    int total = 0;
+    for (std::size_t i = 0; i < threads.size(); ++i) {
+      const int wanted = threads[i / group * group].registers;
+      if (threads[i].registers != wanted)
+        return fmt::format("threads of one warpgroup with {} and {} registers: all call with the same",
+                           threads[i].registers, wanted);
+      total += wanted == 0 ? launched : wanted;
+    }
+    if (total <= launched * count) return {};
+    return fmt::format("{} registers dealt out, of the {} that {} threads have: a card would wait for ever", total,
+                       launched * count, count);
   }
 };
 

@@ -209,4 +209,19 @@ inline void wgmma_wait(int may_stay, Where where = Where::here()) {
   detail::together("wgmma_wait", full_mask, lane, where);
 }
 
+/// Before accumulators are used: their products must have landed.
+inline void wgmma_settle(float* d, Where where = Where::here()) {
+  Block& block = this_block(where);
+  const auto& known = block.async().accumulators;
+  if (const auto found = known.find(d); found != known.end() && found->second.products > 0)
+    block.fail_here("wgmma_settle {}: {} products into these accumulators are under way", to_string(where),
+                    found->second.products);
+}
+
+/// setmaxnreg: the warp goes on with `count` registers a thread. How all were dealt is looked at when the block ends.
+inline void deal_registers(int count, Where where = Where::here()) {
+  warp_barrier(full_mask, where);
+  this_block(where).async().registers = count;
+}
+
 }  // namespace hone::emulator
