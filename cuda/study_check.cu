@@ -1,6 +1,7 @@
 // Compiles the study ladders for a card. Nothing here runs:
 //   nvcc -std=c++20 -arch=sm_80 -Iinclude -Icuda -Werror all-warnings -c cuda/study_check.cu -o /dev/null
 // The last rung of GEMM has a body on sm_90a only.
+#include <hone/study/attention.cuh>
 #include <hone/study/cross_entropy.cuh>
 #include <hone/study/gemm.cuh>
 #include <hone/study/rms_norm.cuh>
@@ -21,6 +22,8 @@ void climb_all(KernelDevice& device) {
   climb(device, cross_entropy_rungs<float>, {});
   climb(device, gemm_rungs<bf16>, {});
   climb(device, gemm_rungs<float>, {});
+  climb(device, attention_rungs<bf16>, {});
+  climb(device, attention_rungs<float>, {});
 }
 
 }  // namespace HONE_TARGET
