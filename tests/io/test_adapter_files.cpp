@@ -53,7 +53,7 @@ TEST_CASE("adapter_files: unknown keys are kept, known ones survive a round trip
   CHECK(again.r == 4);
   CHECK(again.lora_alpha == 6.5);
   CHECK(again.use_rslora);
-  CHECK(again.rank_pattern.at("k_proj") == 2);
+  CHECK(again.rank_pattern == hone::ModulePatterns<std::int64_t>{{"k_proj", 2}});
 }
 
 TEST_CASE("adapter_files: a plain LoRA is written with keys every PEFT knows") {
@@ -79,14 +79,12 @@ TEST_CASE("adapter_files: a plain LoRA is written with keys every PEFT knows") {
 TEST_CASE("adapter_files: features hone lacks are refused by name") {
   const auto with = [](const std::string& more) { return R"({"peft_type":"LORA",)" + more + "}"; };
   CHECK(refused(R"({"peft_type":"IA3"})") == "[adapter_config.json] peft_type \"IA3\" is not supported; LORA is");
-  CHECK(contains(refused(with(R"("use_dora":true)")), "use_dora is not supported"));
   CHECK(contains(refused(with(R"("bias":"all")")), "bias \"all\""));
   CHECK(contains(refused(with(R"("fan_in_fan_out":true)")), "fan_in_fan_out"));
-  CHECK(contains(refused(with(R"("modules_to_save":["lm_head"])")), "modules_to_save"));
   CHECK(contains(refused(with(R"("init_lora_weights":"pissa")")), "init_lora_weights \"pissa\""));
   CHECK(contains(refused(with(R"("layer_replication":[[0,4]])")), "layer_replication"));
   CHECK(contains(refused(with(R"("lora_bias":true)")), "lora_bias"));
-  CHECK(contains(refused(with(R"("rank_pattern":{"layers\\.[0-3]":4})")), "is a regular expression"));
+  CHECK_NOTHROW(hone::refuse_unsupported(read(with(R"("use_dora":true,"modules_to_save":["lm_head"])"))));
   CHECK_NOTHROW(hone::refuse_unsupported(read(with(
       R"("lora_bias":false,"layer_replication":null,"trainable_token_indices":null,"target_parameters":[],"init_lora_weights":"gaussian")"))));
 }
@@ -101,14 +99,21 @@ TEST_CASE("adapter_files: values of the wrong kind name file and key") {
   }
 }
 
-TEST_CASE("adapter_files: rank and scale follow patterns by the end of the module's name") {
-  const auto config = read(
-      R"({"peft_type":"LORA","r":8,"lora_alpha":16,"rank_pattern":{"q_proj":4,"layers.1.self_attn.q_proj":2,"^lm_head":1},
-          "alpha_pattern":{"q_proj":2}})");
+TEST_CASE("adapter_files: rank and scale follow the first pattern that matches, in the file's order") {
+  const hone::test::TemporaryFolder folder;
+  // Sorted by name, "layers..." would come before "q_proj".
+  hone::write_file(folder / "adapter_config.json",
+                   R"({"rank_pattern":{"layers.1.self_attn.q_proj":2,"q_proj":4,"layers\\.[12]\\..*":3,"^lm_head":1},
+          "peft_type":"LORA","r":8,"lora_alpha":16,"alpha_pattern":{"q_proj":2,"layers.1.self_attn.q_proj":7},
+          "future":{"q_proj":1}})");
+  const auto config = hone::read_adapter_config(folder.path());
   CHECK(hone::adapter_rank(config, "model.layers.0.self_attn.v_proj") == 8);
   CHECK(hone::adapter_rank(config, "model.layers.0.self_attn.q_proj") == 4);
   CHECK(hone::adapter_rank(config, "model.layers.1.self_attn.q_proj") == 2);
   CHECK(hone::adapter_rank(config, "model.layers.11.self_attn.q_proj") == 4);
+  CHECK(hone::adapter_rank(config, "model.layers.2.self_attn.q_proj") == 4);
+  CHECK(hone::adapter_rank(config, "model.layers.2.self_attn.v_proj") == 3);
+  CHECK(hone::adapter_alpha(config, "model.layers.1.self_attn.q_proj") == 2);
   CHECK(hone::adapter_rank(config, "model.xq_proj") == 8);
   CHECK(hone::adapter_rank(config, "lm_head") == 1);
   CHECK(hone::adapter_rank(config, "model.lm_head") == 8);

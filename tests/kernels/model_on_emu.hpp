@@ -8,6 +8,7 @@
 #include <hone/kernels/attention_forward.cuh>
 #include <hone/kernels/bias.cuh>
 #include <hone/kernels/cross_entropy.cuh>
+#include <hone/kernels/dora.cuh>
 #include <hone/kernels/dropout.cuh>
 #include <hone/kernels/embedding.cuh>
 #include <hone/kernels/fill_copy.cuh>

@@ -214,8 +214,8 @@ TEST_CASE("lora: adapters of several ranks and alphas share a folder as PEFT's p
   randomise(model);
   save_adapter(model, folder / "out");
   const auto config = read_adapter_config(folder / "out");
-  CHECK(config.rank_pattern == std::map<std::string, std::int64_t>{{"layers.1.self_attn.v_proj", 2}});
-  CHECK(config.alpha_pattern == std::map<std::string, double>{{"layers.0.mlp.up_proj", 3}});
+  CHECK(config.rank_pattern == ModulePatterns<std::int64_t>{{"layers.1.self_attn.v_proj", 2}});
+  CHECK(config.alpha_pattern == ModulePatterns<double>{{"layers.0.mlp.up_proj", 3}});
   auto again = base_of(golden);
   load_adapter(again, folder / "out");
   CHECK(adapters_of(again) == adapters_of(model));
@@ -285,5 +285,5 @@ TEST_CASE("lora: what cannot be attached or loaded is named") {
   CHECK(contains(load({{q + ".lora_A", {2, 32}}}), q + " has only one of lora_A and lora_B"));
   CHECK(contains(load({{far + ".lora_A", {2, 32}}, {far + ".lora_B", {32, 2}}}), "2 of its 2 tensors sit on modules"));
   CHECK(contains(load({{q + ".lora_A", {2, 31}}, {q + ".lora_B", {32, 2}}}), "lora_A"));
-  CHECK(contains(load({{q, {2, 32}}}), "is not a LoRA weight"));
+  CHECK(contains(load({{q, {2, 32}}}), "is neither a LoRA weight nor one of a module that modules_to_save names"));
 }

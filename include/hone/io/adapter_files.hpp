@@ -2,6 +2,7 @@
 #pragma once
 
 #include <hone/core/error.hpp>
+#include <hone/core/module_patterns.hpp>
 #include <hone/io/atomic_file.hpp>
 #include <hone/io/json.hpp>
 #include <hone/io/utf8.hpp>
@@ -36,8 +37,11 @@ struct AdapterConfig {
   bool use_dora = false;
   bool fan_in_fan_out = false;
   std::string bias = "none";
-  std::map<std::string, std::int64_t> rank_pattern;  // by module name or suffix, over r
-  std::map<std::string, double> alpha_pattern;       // ... over lora_alpha
+  ModulePatterns<std::int64_t> rank_pattern;  // over r, in the file's order
+  ModulePatterns<double> alpha_pattern;       // ... over lora_alpha
+  std::vector<std::string> exclude_modules;   // a list, or one expression in it
+  std::vector<std::int64_t> layers_to_transform;
+  std::vector<std::string> layers_pattern;
   std::vector<std::string> modules_to_save;
   nlohmann::json init_lora_weights = true;
   nlohmann::json other = nlohmann::json::object();  // every key not above, kept as it was read
@@ -45,29 +49,53 @@ struct AdapterConfig {
 
 namespace detail {
 
-/// The value of the longest key that is `module` or ends it at a dot, as "q_proj" and "0.self_attn.q_proj" do.
-template <class Value>
-Value matching(const std::map<std::string, Value>& pattern, std::string_view module, Value fallback) {
-  std::size_t longest = 0;
-  for (const auto& [key, value] : pattern) {
-    const bool anchored = key.starts_with('^');
-    const std::string_view name = std::string_view(key).substr(anchored ? 1 : 0);
-    const std::string_view head = module.substr(0, module.size() - std::min(module.size(), name.size()));
-    const bool suffix = !anchored && head.ends_with('.') && module.ends_with(name);
-    if ((module == name || suffix) && name.size() >= longest) {
-      longest = name.size();
-      fallback = value;
-    }
-  }
-  return fallback;
-}
+/// The keys of one object of a text's outermost object, in the order they are written: a parsed object has lost it, and
+/// the first of PEFT's patterns that matches decides.
+class MemberOrder : public JsonEvents {
+ public:
+  MemberOrder(std::string_view origin, std::string member) : JsonEvents(origin), member_(std::move(member)) {}
 
-/// PEFT's patterns are regular expressions; those people write are names. Others are refused, not misread.
-inline void check_pattern_key(std::string_view key, std::string_view which, std::string_view origin) {
-  const auto name = key.starts_with('^') ? key.substr(1) : key;
-  check(!name.empty() && name.find_first_of("\\^$*+?()[]{}|") == name.npos,
-        "[{}] {} key \"{}\" is a regular expression; hone reads module names and their ends", origin, which,
-        printable(key));
+  bool null() { return true; }
+  bool boolean(bool) { return true; }
+  bool number_integer(std::int64_t) { return true; }
+  bool number_unsigned(std::uint64_t) { return true; }
+  bool number_float(double, const std::string&) { return true; }
+  bool string(std::string&) { return true; }
+  bool start_object(std::size_t) { return open(); }
+  bool start_array(std::size_t) { return open(); }
+  bool end_object() { return close(); }
+  bool end_array() { return close(); }
+  bool key(std::string& name) {
+    if (depth() == 1) inside_ = name == member_;
+    if (depth() == 2 && inside_) keys_.push_back(name);
+    return true;
+  }
+  std::vector<std::string> take() { return std::move(keys_); }
+
+ private:
+  bool open() {
+    enter();
+    return true;
+  }
+  bool close() {
+    leave();
+    return true;
+  }
+  std::string member_;
+  bool inside_ = false;
+  std::vector<std::string> keys_;
+};
+
+/// Sorts patterns as their keys stand in `text`.
+template <class Value>
+void restore_order(ModulePatterns<Value>& patterns, std::string_view text, std::string_view origin,
+                   const std::string& member) {
+  if (patterns.size() < 2) return;
+  MemberOrder events(origin, member);
+  parse_events(text, events);
+  const auto order = events.take();
+  const auto place = [&](const auto& pattern) { return std::ranges::find(order, pattern.first) - order.begin(); };
+  std::ranges::sort(patterns, {}, place);
 }
 
 class AdapterConfigReader {
@@ -91,6 +119,9 @@ class AdapterConfigReader {
     out.bias = find_string(taken("bias"), "bias", origin_).value_or("none");
     read_patterns(out);
     out.modules_to_save = strings("modules_to_save");
+    out.exclude_modules = strings("exclude_modules");
+    out.layers_pattern = strings("layers_pattern");
+    read_layers(out);
     if (const auto* init = find_key(taken("init_lora_weights"), "init_lora_weights", origin_))
       out.init_lora_weights = *init;
     taken("inference_mode");  // written as true whatever it was
@@ -108,7 +139,9 @@ class AdapterConfigReader {
 
   std::vector<std::string> strings(const std::string& key) {
     std::vector<std::string> out;
-    if (find_key(taken(key), key, origin_) == nullptr) return out;
+    const auto* value = find_key(taken(key), key, origin_);
+    if (value == nullptr) return out;
+    if (value->is_string() && key != "target_modules") return {json_string(*value, key, origin_)};
     for (const auto& item : get_array(json_, key, origin_)) out.push_back(json_string(item, key, origin_));
     return out;
   }
@@ -123,10 +156,20 @@ class AdapterConfigReader {
   void read_patterns(AdapterConfig& out) {
     if (find_key(taken("rank_pattern"), "rank_pattern", origin_) != nullptr)
       for (const auto& [key, value] : get_object(json_, "rank_pattern", origin_).items())
-        out.rank_pattern[key] = json_int(value, "rank_pattern", origin_, 1, 1 << 20);
+        out.rank_pattern.emplace_back(key, json_int(value, "rank_pattern", origin_, 1, 1 << 20));
     if (find_key(taken("alpha_pattern"), "alpha_pattern", origin_) != nullptr)
       for (const auto& [key, value] : get_object(json_, "alpha_pattern", origin_).items())
-        out.alpha_pattern[key] = json_double(value, "alpha_pattern", origin_);
+        out.alpha_pattern.emplace_back(key, json_double(value, "alpha_pattern", origin_));
+  }
+  /// A list of numbers, or one number.
+  void read_layers(AdapterConfig& out) {
+    const auto* value = find_key(taken("layers_to_transform"), "layers_to_transform", origin_);
+    if (value == nullptr) return;
+    const auto number = [&](const nlohmann::json& one) {
+      out.layers_to_transform.push_back(json_int(one, "layers_to_transform", origin_, 0, 1 << 20));
+    };
+    if (!value->is_array()) return number(*value);
+    for (const auto& one : *value) number(one);
   }
 
   nlohmann::json other_;
@@ -149,7 +192,11 @@ inline AdapterConfig adapter_config_from_json(const nlohmann::json& json, std::s
 /// Reads adapter_config.json of a PEFT folder.
 inline AdapterConfig read_adapter_config(const std::filesystem::path& folder) {
   const auto path = folder / "adapter_config.json";
-  return adapter_config_from_json(read_json_file(path), path.string());
+  const std::string text = read_file(path);
+  auto out = adapter_config_from_json(parse_json(text, path.string()), path.string());
+  detail::restore_order(out.rank_pattern, text, path.string(), "rank_pattern");
+  detail::restore_order(out.alpha_pattern, text, path.string(), "alpha_pattern");
+  return out;
 }
 
 /// The smallest set of keys that says it all: old versions of PEFT refuse keys they do not know, so those that came
@@ -174,8 +221,11 @@ inline nlohmann::json adapter_config_to_json(const AdapterConfig& config) {
     json["target_modules"] = config.target_modules;
   json["modules_to_save"] =
       config.modules_to_save.empty() ? nlohmann::json(nullptr) : nlohmann::json(config.modules_to_save);
-  if (!config.rank_pattern.empty()) json["rank_pattern"] = config.rank_pattern;
-  if (!config.alpha_pattern.empty()) json["alpha_pattern"] = config.alpha_pattern;
+  for (const auto& [key, rank] : config.rank_pattern) json["rank_pattern"][key] = rank;
+  for (const auto& [key, alpha] : config.alpha_pattern) json["alpha_pattern"][key] = detail::shortest_number(alpha);
+  if (!config.exclude_modules.empty()) json["exclude_modules"] = config.exclude_modules;
+  if (!config.layers_to_transform.empty()) json["layers_to_transform"] = config.layers_to_transform;
+  if (!config.layers_pattern.empty()) json["layers_pattern"] = config.layers_pattern;
   if (config.use_rslora) json["use_rslora"] = true;
   if (config.use_dora) json["use_dora"] = true;
   return json;
@@ -189,12 +239,8 @@ inline void write_adapter_config(const std::filesystem::path& folder, const Adap
 inline void refuse_unsupported(const AdapterConfig& config, std::string_view origin = "adapter_config.json") {
   check(config.peft_type == "LORA", "[{}] peft_type \"{}\" is not supported; LORA is", origin,
         printable(config.peft_type));
-  check(!config.use_dora, "[{}] use_dora is not supported", origin);
   check(config.bias == "none", "[{}] bias \"{}\" is not supported; none is", origin, printable(config.bias));
   check(!config.fan_in_fan_out, "[{}] fan_in_fan_out is not supported", origin);
-  check(config.modules_to_save.empty(), "[{}] modules_to_save is not supported", origin);
-  for (const auto& [key, value] : config.rank_pattern) detail::check_pattern_key(key, "rank_pattern", origin);
-  for (const auto& [key, value] : config.alpha_pattern) detail::check_pattern_key(key, "alpha_pattern", origin);
   // These initialisations change the base weights, so the adapter alone is not the model.
   const auto& init = config.init_lora_weights;
   const bool plain = init.is_boolean() || init == "gaussian" || init == "eva" || init == "orthogonal";
@@ -210,14 +256,19 @@ inline void refuse_unsupported(const AdapterConfig& config, std::string_view ori
 }
 
 /// Rank of the adapter on `module` ("model.layers.0.self_attn.q_proj").
-inline std::int64_t adapter_rank(const AdapterConfig& config, std::string_view module) {
-  return detail::matching(config.rank_pattern, module, config.r);
+inline std::int64_t adapter_rank(const AdapterConfig& config, const std::string& module) {
+  return matching(config.rank_pattern, module, config.r);
+}
+
+/// lora_alpha of the adapter on `module`.
+inline double adapter_alpha(const AdapterConfig& config, const std::string& module) {
+  return matching(config.alpha_pattern, module, config.lora_alpha);
 }
 
 /// What B A x is multiplied by on `module`: alpha / r, or alpha / sqrt(r) with rank-stabilised LoRA.
-inline double adapter_scale(const AdapterConfig& config, std::string_view module) {
+inline double adapter_scale(const AdapterConfig& config, const std::string& module) {
   const auto rank = static_cast<double>(adapter_rank(config, module));
-  const auto alpha = detail::matching(config.alpha_pattern, module, config.lora_alpha);
+  const auto alpha = adapter_alpha(config, module);
   return alpha / (config.use_rslora ? std::sqrt(rank) : rank);
 }
 

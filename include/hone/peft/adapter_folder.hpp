@@ -8,12 +8,22 @@
 
 #include <algorithm>
 #include <filesystem>
+#include <map>
+#include <memory>
+#include <optional>
 #include <set>
 #include <string>
 #include <utility>
 #include <vector>
 
 namespace hone {
+
+/// What a folder holds.
+template <Device D>
+struct AdapterContents {
+  AdapterConfig config;
+  NamedTensors<D> tensors;
+};
 
 namespace detail {
 
@@ -42,12 +52,141 @@ inline void describe(const LoRA& lora, const std::string& path, bool first, Adap
     config.lora_alpha = lora.alpha;
     config.lora_dropout = lora.dropout;
     config.use_rslora = lora.use_rslora;
+    config.use_dora = lora.use_dora;
   }
-  check(lora.dropout == config.lora_dropout && lora.use_rslora == config.use_rslora,
+  check(lora.dropout == config.lora_dropout && lora.use_rslora == config.use_rslora && lora.use_dora == config.use_dora,
         "[adapter] {} has another dropout or scaling than the adapters before it: they cannot share one folder", path);
   const std::string key = path.substr(path.find('.') + 1);
-  if (lora.r != config.r) config.rank_pattern[key] = lora.r;
-  if (lora.alpha != config.lora_alpha) config.alpha_pattern[key] = lora.alpha;
+  if (lora.r != config.r) config.rank_pattern.emplace_back(key, lora.r);
+  if (lora.alpha != config.lora_alpha) config.alpha_pattern.emplace_back(key, lora.alpha);
+}
+
+/// target_modules: names where they say it all, full paths where a name picks more modules than have an adapter.
+template <class Model>
+std::vector<std::string> target_modules_of(Model& model, const std::vector<std::string>& paths) {
+  std::set<std::string> names;
+  for (const std::string& path : paths) names.insert(last_component(path));
+  std::size_t picked = 0;
+  model.visit_linears(
+      [&](const std::string& path, auto&, std::size_t) { picked += names.contains(last_component(path)) ? 1u : 0u; });
+  if (picked != paths.size()) return paths;
+  return {names.begin(), names.end()};
+}
+
+/// The LoRAs called `name`, and the base's weights that train with them.
+template <class Model>
+AdapterContents<typename Model::DeviceType> lora_contents(Model& model, const std::string& name) {
+  AdapterContents<typename Model::DeviceType> out;
+  std::vector<std::string> paths;
+  visit_loras(model, [&](const std::string& path, auto& lora) {
+    if (lora.adapter().name != name) return;
+    describe(lora.config(), path, paths.empty(), out.config);
+    check(paths.empty() || paths.back() != path, "[adapter] {} has two adapters, a PEFT folder holds one", path);
+    paths.push_back(path);
+    out.tensors.push_back({adapter_tensor_name({path, "lora_A"}), lora.a().detached()});
+    out.tensors.push_back({adapter_tensor_name({path, "lora_B"}), lora.b().detached()});
+    if (lora.magnitude().defined())
+      out.tensors.push_back({adapter_tensor_name({path, "lora_magnitude_vector"}), lora.magnitude().detached()});
+  });
+  out.config.target_modules = target_modules_of(model, paths);
+  std::set<std::string> saved;
+  model.visit([&](const std::string& weight, const auto& tensor) {
+    if (!tensor.requires_grad()) return;
+    saved.insert(module_of(weight));
+    out.tensors.push_back({"base_model.model." + weight, tensor.detached()});
+  });
+  out.config.modules_to_save.assign(saved.begin(), saved.end());
+  return out;
+}
+
+/// The tensors of a LoRA folder: "<module>.<part>" and, of modules in modules_to_save, "<weight>" to their names there.
+struct LoraTensors {
+  std::map<std::string, std::string> adapters, saved;
+};
+
+inline LoraTensors lora_tensors(const TensorFiles& files, const AdapterConfig& config) {
+  constexpr std::string_view prefix = "base_model.model.", of_base = ".base_layer.weight";
+  LoraTensors out;
+  for (const std::string& name : files.names()) {
+    if (const auto key = parse_adapter_tensor_name(name)) {
+      out.adapters[key->module + "." + key->part] = name;
+      continue;
+    }
+    std::string weight = name.starts_with(prefix) ? name.substr(prefix.size()) : "";
+    // PEFT saves the base of an embedding beside its LoRA, and embeddings of a vocabulary that has grown.
+    if (weight.ends_with(of_base)) weight.replace(weight.size() - of_base.size(), of_base.size(), ".weight");
+    const std::string module = module_of(weight);
+    const auto names_it = [&](const std::string& entry) { return saves(entry, module); };
+    check(weight.ends_with("embed_tokens.weight") || weight == "lm_head.weight" ||
+              std::any_of(config.modules_to_save.begin(), config.modules_to_save.end(), names_it),
+          "[{}] tensor '{}' is neither a LoRA weight nor one of a module that modules_to_save names",
+          files.origin(name), name);
+    out.saved[weight] = name;
+  }
+  return out;
+}
+
+/// Throws for the first of `names` without a place in the model, with the nearest that has one.
+inline void check_placed(const std::filesystem::path& folder, const std::set<std::string>& names,
+                         const std::set<std::string>& placed, const std::vector<std::string>& modules) {
+  std::size_t missing = 0;
+  const std::string* first = nullptr;
+  for (const std::string& name : names)
+    if (!placed.contains(name) && ++missing == 1) first = &name;
+  check(missing == 0,
+        "[{}] {} of its {} tensors sit on modules this model does not have, '{}' the first of them (nearest: {}): the "
+        "adapter belongs to another base",
+        folder.string(), missing, names.size(), first == nullptr ? "" : *first,
+        join_or(nearest_names(first == nullptr ? "" : module_of(*first), modules, 2)));
+}
+
+/// Attaches a LoRA folder and loads its weights.
+template <class Model>
+void load_lora(Model& model, const std::filesystem::path& folder, const AdapterConfig& config,
+               const std::shared_ptr<AdapterSwitch>& adapter) {
+  const TensorFiles files(folder, "adapter_model");
+  const LoraTensors names = lora_tensors(files, config);
+  std::set<std::string> wanted, placed;
+  for (const auto* some : {&names.adapters, &names.saved})
+    for (const auto& [name, in_file] : *some) wanted.insert(name);
+  std::vector<std::string> modules;
+  const auto picked = pick_linears(model, [&](const std::string& path) -> std::optional<LoRA> {
+    modules.push_back(path);
+    const bool has_a = names.adapters.contains(path + ".lora_A"), has_b = names.adapters.contains(path + ".lora_B");
+    if (!has_a && !has_b) return std::nullopt;
+    check(has_a && has_b, "[{}] {} has only one of lora_A and lora_B", folder.string(), path);
+    check(config.use_dora == names.adapters.contains(path + ".lora_magnitude_vector"),
+          "[{}] use_dora is {}, but {} has {} lora_magnitude_vector", folder.string(), config.use_dora, path,
+          config.use_dora ? "no" : "a");
+    for (const char* part : {".lora_A", ".lora_B", ".lora_magnitude_vector"})
+      if (names.adapters.contains(path + part)) placed.insert(path + part);
+    return LoRA{.r = adapter_rank(config, path),
+                .alpha = adapter_alpha(config, path),
+                .dropout = config.lora_dropout,
+                .use_rslora = config.use_rslora,
+                .use_dora = config.use_dora};
+  });
+  model.visit([&](const std::string& weight, const auto&) {
+    if (names.saved.contains(weight)) placed.insert(weight);
+  });
+  check_placed(folder, wanted, placed, modules);  // before anything is changed
+  model.set_base_trainable(false);
+  for (const auto& one : picked) {
+    const auto stack = put_beside(one, adapter);
+    for (std::size_t i = 0; i < one.specs.size(); ++i) {
+      const std::string& path = one.specs[i].path;
+      read_tensor(files, names.adapters.at(path + ".lora_A"), stack->a(i));
+      read_tensor(files, names.adapters.at(path + ".lora_B"), stack->b(i));
+      if (config.use_dora) read_tensor(files, names.adapters.at(path + ".lora_magnitude_vector"), stack->magnitude(i));
+    }
+  }
+  model.visit([&](const std::string& weight, auto& tensor) {
+    const auto found = names.saved.find(weight);
+    if (found == names.saved.end()) return;
+    read_tensor(files, found->second, tensor);
+    const auto names_it = [&](const std::string& entry) { return saves(entry, module_of(weight)); };
+    if (std::any_of(config.modules_to_save.begin(), config.modules_to_save.end(), names_it)) make_trainable(tensor);
+  });
 }
 
 }  // namespace detail
@@ -60,76 +199,38 @@ bool has_adapters(Model& model) {
   return found;
 }
 
-/// Writes the adapters as a folder PEFT loads: adapter_config.json with the keys every PEFT version knows, and
-/// adapter_model.safetensors in float. The folder appears complete or not at all.
+/// What the folder of the adapter called `name` holds: its config, and its weights under their names in the file.
 template <class Model>
-void save_adapter(Model& model, const std::filesystem::path& folder, const std::string& base_model = {}) {
-  AdapterConfig config;
-  std::set<std::string> names;
-  NamedTensors<typename Model::DeviceType> tensors;
-  detail::visit_loras(model, [&](const std::string& path, auto& lora) {
-    detail::describe(lora.config(), path, tensors.empty(), config);
-    const std::string a_name = adapter_tensor_name({path, "lora_A"});
-    check(tensors.empty() || tensors[tensors.size() - 2].name != a_name,
-          "[adapter] {} has two adapters, a PEFT folder holds one", path);
-    names.insert(detail::last_component(path));
-    tensors.push_back({a_name, lora.a().detached()});
-    tensors.push_back({adapter_tensor_name({path, "lora_B"}), lora.b().detached()});
-  });
-  check(!tensors.empty(), "[adapter] the model has no adapter to save");
-  config.target_modules.assign(names.begin(), names.end());
-  // A name that picks more modules than have an adapter would make PEFT attach too many: full paths say it exactly.
-  std::size_t picked = 0;
-  model.visit_linears([&](const std::string& path, auto&, std::size_t) {
-    picked += names.contains(detail::last_component(path)) ? 1u : 0u;
-  });
-  if (picked * 2 != tensors.size()) {
-    config.target_modules.clear();
-    detail::visit_loras(model, [&](const std::string& path, auto&) { config.target_modules.push_back(path); });
-  }
-  if (!base_model.empty()) config.base_model_name_or_path = base_model;
+AdapterContents<typename Model::DeviceType> adapter_contents(Model& model, const std::string& name = "default") {
+  check(has_adapters(model), "[adapter] the model has no adapter to save");
+  auto out = detail::lora_contents(model, name);
+  check(!out.config.target_modules.empty(), "[adapter] the model has no adapter called '{}'", name);
+  return out;
+}
+
+/// Writes the adapter called `name` as a folder PEFT loads: adapter_config.json with the keys every PEFT version knows,
+/// and adapter_model.safetensors. The folder appears complete or not at all.
+template <class Model>
+void save_adapter(Model& model, const std::filesystem::path& folder, const std::string& base_model = {},
+                  const std::string& name = "default") {
+  auto contents = adapter_contents(model, name);
+  if (!base_model.empty()) contents.config.base_model_name_or_path = base_model;
   check_replaceable(folder);
   AtomicFolder target(folder);
-  write_adapter_config(target.path(), config);
-  write_weights(tensors, target.path(), {.stem = "adapter_model"});
+  write_adapter_config(target.path(), contents.config);
+  write_weights(contents.tensors, target.path(), {.stem = "adapter_model"});
   target.commit();
 }
 
-/// Attaches the adapter of a PEFT folder to a model and loads its weights; the base is frozen. Which modules it sits on
-/// is read from the weights themselves. A tensor without a place, one of the wrong shape and a half pair are Errors.
+/// Attaches the adapter of a PEFT folder to a model and loads its weights; the base is frozen, but for the modules that
+/// the adapter saves whole. Which modules it sits on is read from the weights themselves. A tensor without a place, one
+/// of the wrong shape and a half pair are Errors.
 template <class Model>
-void load_adapter(Model& model, const std::filesystem::path& folder) {
-  using T = typename Model::Element;
-  using D = typename Model::DeviceType;
+void load_adapter(Model& model, const std::filesystem::path& folder,
+                  const std::shared_ptr<AdapterSwitch>& adapter = std::make_shared<AdapterSwitch>()) {
   const auto config = read_adapter_config(folder);
   refuse_unsupported(config, (folder / "adapter_config.json").string());
-  const TensorFiles files(folder, "adapter_model");
-  std::map<std::string, std::string> names;  // "<module>.lora_A" -> tensor name in the file
-  for (const std::string& name : files.names()) {
-    const auto key = parse_adapter_tensor_name(name);
-    check(key.has_value() && (key->part == "lora_A" || key->part == "lora_B"),
-          "[{}] tensor '{}' is not a LoRA weight of a linear", files.origin(name), name);
-    names[key->module + "." + key->part] = name;
-  }
-  model.set_base_trainable(false);
-  std::size_t placed = 0;
-  model.visit_linears([&](const std::string& path, Linear<T, D>& linear, std::size_t part) {
-    const auto a = names.find(path + ".lora_A"), b = names.find(path + ".lora_B");
-    if (a == names.end() && b == names.end()) return;
-    check(a != names.end() && b != names.end(), "[{}] {} has only one of lora_A and lora_B", folder.string(), path);
-    const std::int64_t rank = adapter_rank(config, path);
-    const double scale = adapter_scale(config, path);
-    const double root = config.use_rslora ? std::sqrt(static_cast<double>(rank)) : static_cast<double>(rank);
-    const auto& weight = linear.part(part).weight;
-    const LoRA lora{.r = rank, .alpha = scale * root, .dropout = config.lora_dropout, .use_rslora = config.use_rslora};
-    LoraBypass<T, D> bypass(lora, weight.device(), weight.extent(1), weight.extent(0), path);
-    detail::read_tensor(files, a->second, bypass.a());
-    detail::read_tensor(files, b->second, bypass.b());
-    linear.bypasses(part).emplace_back(std::move(bypass));
-    placed += 2;
-  });
-  check(placed == names.size(), "[{}] {} of its {} tensors sit on modules this model does not have", folder.string(),
-        names.size() - placed, names.size());
+  detail::load_lora(model, folder, config, adapter);
 }
 
 }  // namespace hone

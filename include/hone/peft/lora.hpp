@@ -1,117 +1,122 @@
 // LoRA (Hu et al., 2021): y += (alpha / r) dropout(x) A^T B^T beside chosen linears of a frozen base.
 #pragma once
 
-#include <hone/autograd/random.hpp>
-#include <hone/core/glob.hpp>
-#include <hone/nn/init.hpp>
-#include <hone/nn/linear.hpp>
-#include <hone/ops/lora.hpp>
+#include <hone/peft/lora_stack.hpp>
+#include <hone/peft/targets.hpp>
 
-#include <algorithm>
-#include <cmath>
-#include <cstdint>
+#include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 namespace hone {
 
-/// What to attach; names and defaults of PEFT's LoraConfig where it has them.
-struct LoRA {
-  std::int64_t r = 8;
-  double alpha = 8;
-  double dropout = 0;
-  bool use_rslora = false;  ///< scale alpha / sqrt(r) instead of alpha / r
-  std::uint64_t seed = 42;  ///< of A's initialisation
-
-  double scale() const { return alpha / (use_rslora ? std::sqrt(static_cast<double>(r)) : static_cast<double>(r)); }
-  void validate() const {
-    check(r >= 1 && r <= 65536, "[lora] rank r = {} must lie between 1 and 65536", r);
-    check(std::isfinite(alpha), "[lora] alpha must be a finite number");
-    check(dropout >= 0 && dropout < 1, "[lora] dropout {} must lie in [0, 1)", dropout);
-  }
-};
-
-/// The bypass that LoRA puts beside one linear.
-template <class T, Device D>
-class LoraBypass {
- public:
-  using A = AdapterElement<T>;
-
-  /// A drawn as PEFT does (Kaiming uniform with a = sqrt 5: bound 1 / sqrt(in)), B zero; both trainable.
-  LoraBypass(const LoRA& config, const D& device, std::int64_t in, std::int64_t out, const std::string& path)
-      : config_(config) {
-    a_ = Tensor<A, D>::empty(device, {config.r, in}, {Category::weights, "lora_A"});
-    b_ = Tensor<A, D>::empty(device, {out, config.r}, {Category::weights, "lora_B"});
-    fill_uniform(a_, 1.0 / std::sqrt(static_cast<double>(in)), config.seed, stream_of(path));
-    fill(b_, A{0});
-    make_trainable(a_);
-    make_trainable(b_);
-  }
-
-  void apply(const LinearSite<T, D>& at) const {
-    DropoutDraw draw;
-    if (config_.dropout > 0 && training()) draw = {config_.dropout, default_generator().next(at.x.elements())};
-    add_lora(at.x, a_, b_, config_.scale(), draw, at.y, at.begin);
-  }
-  BypassKind kind() const { return {"s B A x", Form::parallel, Composition::add}; }
-  void visit(WeightVisitor<D> visitor) {
-    visitor("lora_A.weight", &a_);
-    visitor("lora_B.weight", &b_);
-  }
-
-  const LoRA& config() const { return config_; }
-  Tensor<A, D>& a() { return a_; }
-  Tensor<A, D>& b() { return b_; }
-
- private:
-  LoRA config_;
-  Tensor<A, D> a_;  // (r, in)
-  Tensor<A, D> b_;  // (out, r)
-};
-
-/// Whether PEFT's target_modules entry picks the module at `path`: "all-linear", a name ("q_proj": that module or any
-/// whose path ends in ".q_proj") or a glob over the whole path ("*.{q,v}_proj").
-inline bool targets(const std::string& entry, const std::string& path) {
-  if (entry == "all-linear") return true;
-  if (entry.find_first_of("*?{") != std::string::npos) return Glob(entry).matches(path);
-  return path == entry || path.ends_with("." + entry);
-}
-
 namespace detail {
 
-/// Throws when an entry picks no linear of the model.
+/// The parts of one linear that are to get LoRAs.
+template <class T, Device D>
+struct PickedLinear {
+  Linear<T, D>* linear = nullptr;
+  std::vector<LoraSpec> specs;
+};
+
+/// What spec_of(path, linear, part), an optional<LoRA>, says of every part, gathered by linear in the model's order.
+template <class Model, class SpecOf>
+auto pick_linears(Model& model, SpecOf&& spec_of) {
+  using T = typename Model::Element;
+  using D = typename Model::DeviceType;
+  std::vector<PickedLinear<T, D>> out;
+  model.visit_linears([&](const std::string& path, Linear<T, D>& linear, std::size_t part) {
+    auto config = spec_of(path);
+    if (!config) return;
+    if (out.empty() || out.back().linear != &linear) out.push_back({&linear, {}});
+    out.back().specs.push_back({part, path, std::move(*config)});
+  });
+  return out;
+}
+
+/// Puts one stack beside the picked parts of a linear.
+template <class T, Device D>
+std::shared_ptr<LoraStack<T, D>> put_beside(const PickedLinear<T, D>& picked,
+                                            const std::shared_ptr<AdapterSwitch>& adapter) {
+  auto stack = std::make_shared<LoraStack<T, D>>(*picked.linear, picked.specs, adapter);
+  for (std::size_t i = 0; i < picked.specs.size(); ++i)
+    picked.linear->bypasses(picked.specs[i].part).emplace_back(LoraBypass<T, D>(stack, i));
+  return stack;
+}
+
+/// "model.norm" of "model.norm.weight".
+inline std::string module_of(const std::string& weight) { return weight.substr(0, weight.rfind('.')); }
+
+/// f(weight of the base) for all that modules_to_save names.
+template <class Model, class F>
+void visit_saved(Model& model, const std::vector<std::string>& modules_to_save, F&& f) {
+  model.visit([&](const std::string& name, auto& weight) {
+    const auto names_it = [&](const std::string& entry) { return saves(entry, module_of(name)); };
+    if (std::any_of(modules_to_save.begin(), modules_to_save.end(), names_it)) f(weight);
+  });
+}
+
+/// Throws when an entry of the config's lists picks no linear of the model.
 template <class Model>
-void check_targets(Model& model, const std::vector<std::string>& target_modules) {
-  for (const std::string& entry : target_modules) {
-    bool used = false;
-    model.visit_linears([&](const std::string& path, auto&, std::size_t) { used = used || targets(entry, path); });
-    check(used,
-          "[lora] target_modules: '{}' matches no linear of this model (they are named like "
-          "model.layers.0.self_attn.q_proj)",
+void check_targets(Model& model, const std::vector<std::string>& target_modules, const LoRA& config) {
+  std::vector<std::string> paths;
+  model.visit_linears([&](const std::string& path, auto&, std::size_t) { paths.push_back(path); });
+  const auto used = [&](const auto& matches) { return std::any_of(paths.begin(), paths.end(), matches); };
+  for (const std::string& entry : target_modules)
+    if (!used([&](const std::string& path) { return targets(entry, path); }))
+      fail_to_match("target_modules", entry, paths);
+  for (const std::string& entry : config.exclude_modules)
+    if (!used([&](const std::string& path) { return targets(entry, path); }))
+      fail_to_match("exclude_modules", entry, paths);
+  for (const auto& [key, rank] : config.rank_pattern)
+    if (!used([&](const std::string& path) { return matches_module(key, path); }))
+      fail_to_match("rank_pattern", key, paths);
+  for (const auto& [key, alpha] : config.alpha_pattern)
+    if (!used([&](const std::string& path) { return matches_module(key, path); }))
+      fail_to_match("alpha_pattern", key, paths);
+  for (const std::string& entry : config.modules_to_save) {
+    bool found = false;
+    std::vector<std::string> modules;
+    model.visit([&](const std::string& name, auto&) {
+      modules.push_back(module_of(name));
+      found = found || saves(entry, modules.back());
+    });
+    if (!found) fail_to_match("modules_to_save", entry, modules);
+    const bool tied = std::ranges::count(modules, std::string("lm_head")) == 0;
+    check(!tied || !saves(entry, "model.embed_tokens"),
+          "[lora] modules_to_save: '{}' of a model whose output projection is tied to its embeddings: PEFT would train "
+          "one and leave the other, which needs a model that is not tied",
           entry);
   }
+  if (config.layers_to_transform.empty()) return;
+  for (const std::int64_t layer : config.layers_to_transform)
+    check(used([&](const std::string& path) { return layer_of(path, config.layers_pattern) == layer; }),
+          "[lora] layers_to_transform: there is no layer {} in this model", layer);
 }
 
 }  // namespace detail
 
-/// Freezes the base and puts `config` beside every linear that one of `target_modules` picks. Returns the picked paths.
-/// Throws when an entry picks nothing.
+/// Freezes the base, but for modules_to_save, and puts `config` beside every linear that `target_modules` picks, under
+/// the name that `adapter` has. Returns the picked paths. Throws when an entry picks nothing. The weights of the base
+/// must be there: DoRA starts from their norms.
 template <class Model>
-std::vector<std::string> attach(Model& model, const std::vector<std::string>& target_modules, const LoRA& config) {
-  using T = typename Model::Element;
-  using D = typename Model::DeviceType;
+std::vector<std::string> attach(Model& model, const std::vector<std::string>& target_modules, const LoRA& config,
+                                std::shared_ptr<AdapterSwitch> adapter = std::make_shared<AdapterSwitch>(),
+                                GradientPrecision precision = GradientPrecision::same) {
   config.validate();
-  detail::check_targets(model, target_modules);  // before anything is changed
+  detail::check_targets(model, target_modules, config);  // before anything is changed
+  const auto picked = detail::pick_linears(model, [&](const std::string& path) {
+    return picks(target_modules, config, path) ? std::optional(config.resolved(path)) : std::nullopt;
+  });
+  check(!picked.empty(), "[lora] target_modules and what is excluded leave no linear to adapt");
   std::vector<std::string> paths;
   model.set_base_trainable(false);
-  model.visit_linears([&](const std::string& path, Linear<T, D>& linear, std::size_t part) {
-    const auto picks = [&](const std::string& entry) { return targets(entry, path); };
-    if (std::none_of(target_modules.begin(), target_modules.end(), picks)) return;
-    const auto& weight = linear.part(part).weight;  // (out, in)
-    linear.bypasses(part).emplace_back(
-        LoraBypass<T, D>(config, weight.device(), weight.extent(1), weight.extent(0), path));
-    paths.push_back(path);
-  });
+  detail::visit_saved(model, config.modules_to_save, [&](auto& weight) { make_trainable(weight, precision); });
+  for (const auto& one : picked) {
+    detail::put_beside(one, adapter);
+    for (const LoraSpec& spec : one.specs) paths.push_back(spec.path);
+  }
   return paths;
 }
 
@@ -121,21 +126,41 @@ std::vector<std::string> attach(Model& model, const std::string& target_modules,
   return attach(model, std::vector<std::string>{target_modules}, config);
 }
 
-/// Adds every LoRA delta to its base weight, W += scale B A, rounded once, and removes the bypasses.
+/// Adds every active LoRA's delta to its base weight, W += scale B A, rounded once, and removes the bypasses. DoRA then
+/// gives the rows their magnitudes. Other bypasses and quantised weights are Errors, before anything is changed.
 template <class Model>
 void merge(Model& model) {
   using T = typename Model::Element;
   using D = typename Model::DeviceType;
   const no_grad guard;
-  model.visit_linears([&](const std::string& path, Linear<T, D>& linear, std::size_t part) {
-    for (const Bypass<T, D>& bypass : linear.bypasses(part)) {
-      auto* lora = bypass.template get_if<LoraBypass<T, D>>();
+  const auto visit = [&](auto&& f) {
+    model.visit_linears([&](const std::string& path, Linear<T, D>& linear, std::size_t part) {
+      if (linear.bypasses(part).empty()) return;
+      std::vector<LoraBypass<T, D>*> loras;
+      for (const Bypass<T, D>& bypass : linear.bypasses(part))
+        loras.push_back(bypass.template get_if<LoraBypass<T, D>>());
+      f(path, linear, part, loras);
+    });
+  };
+  visit([&](const std::string& path, Linear<T, D>& linear, std::size_t part, const auto& loras) {
+    bool dora = false;
+    for (const auto* lora : loras) {
       check(lora != nullptr, "[merge] the adapter beside {} cannot be merged", path);
-      gemm(lora->b(), lora->a(), linear.part(part).weight.detached(),
-           {.alpha = lora->config().scale(), .accumulate = true});
+      check(!lora->adapter().mixed, "[merge] the adapter beside {} acts on some rows of a batch only", path);
+      dora = dora || lora->config().use_dora;
     }
-    linear.bypasses(part).clear();
+    check(!dora || loras.size() == 1,
+          "[merge] {} has several adapters and one of them is DoRA, whose scaling is not a sum: merge them one by one",
+          path);
+    check(linear.part(part).quantised == nullptr,
+          "[merge] {} is quantised: its weight cannot take up an adapter; merge onto the dequantised base", path);
   });
+  visit([&](const std::string&, Linear<T, D>& linear, std::size_t part, const auto& loras) {
+    for (const auto* lora : loras)
+      if (lora->adapter().active) lora->merge(linear.part(part).weight.detached());
+  });
+  visit(
+      [&](const std::string&, Linear<T, D>& linear, std::size_t part, const auto&) { linear.bypasses(part).clear(); });
 }
 
 }  // namespace hone

@@ -82,10 +82,8 @@ template <class T, Device D>
 void load_trained(Llama<T, D>& model, const std::filesystem::path& folder) {
   if (!has_adapters(model)) return read_weights(model, TensorFiles(folder), model.config().tie_word_embeddings);
   const TensorFiles files(folder, "adapter_model");
-  detail::visit_loras(model, [&](const std::string& path, auto& lora) {
-    detail::read_tensor(files, adapter_tensor_name({path, "lora_A"}), lora.a());
-    detail::read_tensor(files, adapter_tensor_name({path, "lora_B"}), lora.b());
-  });
+  for (const auto& tensor : adapter_contents(model).tensors)
+    std::visit([&](const auto& value) { detail::read_tensor(files, tensor.name, value); }, tensor.value);
 }
 
 /// Writes a complete checkpoint.
