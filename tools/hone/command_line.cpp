@@ -179,13 +179,19 @@ int report_error(std::string_view message, int code) {
 }
 
 std::vector<std::string> split_list(const std::string& text) {
+  const auto opens = [](char c) { return c == '{' || c == '(' || c == '['; };
+  const auto closes = [](char c) { return c == '}' || c == ')' || c == ']'; };
+  // Brackets around the whole are a list's; others belong to an expression.
+  std::string_view list = text;
+  if (list.starts_with('[') && list.ends_with(']') && list.find('[', 1) == list.npos)
+    list = list.substr(1, list.size() - 2);
   std::vector<std::string> out(1);
   int depth = 0;
-  for (const char c : text) {
-    depth += c == '{' ? 1 : c == '}' ? -1 : 0;
+  for (const char c : list) {
+    depth += opens(c) ? 1 : closes(c) ? -1 : 0;
     if (c == ',' && depth == 0)
       out.emplace_back();
-    else if (c != ' ' && c != '[' && c != ']')
+    else if (c != ' ')
       out.back() += c;
   }
   std::erase(out, "");

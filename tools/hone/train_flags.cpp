@@ -3,6 +3,26 @@
 namespace hone::cli {
 namespace {
 
+/// "q_proj=4,v_proj=2" as pairs; `number` reads a value.
+template <class Value, class Number>
+ModulePatterns<Value> pattern_list(const std::string& key, const std::string& text, Number number) {
+  ModulePatterns<Value> out;
+  for (const std::string& item : split_list(text)) {
+    const auto equals = item.rfind('=');
+    std::size_t used = 0;
+    Value value{};
+    try {
+      value = number(item.substr(equals == item.npos ? item.size() : equals + 1), &used);
+    } catch (const std::exception&) {
+      used = 0;
+    }
+    check(equals != item.npos && used > 0 && used == item.size() - equals - 1,
+          "{}: '{}' must be a name, an equals sign and a number (q_proj=4)", key, item);
+    out.emplace_back(item.substr(0, equals), value);
+  }
+  return out;
+}
+
 void add_data_options(CLI::App& app, TrainConfig& c) {
   app.add_option("--model", c.model,
                  "Hugging Face folder of the base model; hone plan takes names and config.json too");
@@ -25,7 +45,16 @@ void add_method_options(CLI::App& app, TrainFlags& flags) {
   app.add_option("--lora_alpha", c.lora_alpha, "scale is alpha / r")->capture_default_str();
   app.add_option("--lora_dropout", c.lora_dropout, "dropout before A")->capture_default_str();
   app.add_flag("--use_rslora", c.use_rslora, "scale is alpha / sqrt(r)");
-  app.add_option("--target_modules", flags.targets, "all-linear, names (q_proj,v_proj) or globs (*.{q,v}_proj)");
+  app.add_flag("--use_dora", c.use_dora, "magnitudes of the weights' rows train beside LoRA");
+  app.add_option("--target_modules", flags.targets,
+                 "all-linear, names (q_proj,v_proj), globs (*.{q,v}_proj) or expressions (.*\\.(q|v)_proj)");
+  app.add_option("--exclude_modules", flags.excluded, "modules not to touch, written as target_modules are");
+  app.add_option("--rank_pattern", flags.ranks, "other ranks by name or expression: q_proj=4,layers\\.0\\..*=2");
+  app.add_option("--alpha_pattern", flags.alphas, "other alphas, likewise");
+  app.add_option("--layers_to_transform", flags.layers, "numbers of the layers to adapt (0,1,2), else all");
+  app.add_option("--layers_pattern", flags.layer_lists, "name of the list that these numbers count");
+  app.add_option("--modules_to_save", flags.whole_modules,
+                 "modules that train in full and are saved with the adapter (lm_head,norm)");
   app.add_flag("--load_in_4bit", c.load_in_4bit, "QLoRA: the base's linears are stored in 4 bits (NF4)");
   app.add_flag("--load_in_8bit", c.load_in_8bit, "the base's linears are stored in int8");
   app.add_option("--bnb_4bit_quant_type", c.bnb_4bit_quant_type, "nf4")->capture_default_str();
@@ -99,6 +128,21 @@ void settle(TrainFlags& flags) {
   if (config.resume.empty()) config.resume = "true";
   if (!flags.unquantised.empty()) config.llm_int8_skip_modules = split_list(flags.unquantised);
   if (config.method == "qlora") {
+  if (!flags.excluded.empty()) config.exclude_modules = split_list(flags.excluded);
+  if (!flags.layer_lists.empty()) config.layers_pattern = split_list(flags.layer_lists);
+  if (!flags.whole_modules.empty()) config.modules_to_save = split_list(flags.whole_modules);
+  if (!flags.ranks.empty())
+    config.rank_pattern = pattern_list<std::int64_t>(
+        "rank_pattern", flags.ranks, [](const std::string& text, std::size_t* used) { return std::stoll(text, used); });
+  if (!flags.alphas.empty())
+    config.alpha_pattern =
+        pattern_list<double>("alpha_pattern", flags.alphas,
+                             [](const std::string& text, std::size_t* used) { return std::stod(text, used); });
+  for (const std::string& layer : split_list(flags.layers)) {
+    check(layer.size() <= 9 && layer.find_first_not_of("0123456789") == layer.npos,
+          "layers_to_transform: '{}' is not the number of a layer", layer);
+    config.layers_to_transform.push_back(std::stoll(layer));
+  }
     config.method = "lora";
     config.load_in_4bit = !config.load_in_8bit;
   }

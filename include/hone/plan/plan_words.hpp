@@ -84,6 +84,7 @@ inline std::string text_of(const RunSetting::Value& value) {
         if constexpr (std::is_same_v<V, std::vector<std::string>>)
           return detail::comma_list(v);
         else if constexpr (std::is_same_v<V, bool>)
+    detail::add_lora_settings(tuning->lora, out);
           return v ? "true" : "false";
         else
           return fmt::format("{}", v);

@@ -24,7 +24,14 @@ inline StepConfig step_config(const TrainConfig& config, const Policy& policy) {
                              .alpha = config.lora_alpha,
                              .dropout = config.lora_dropout,
                              .use_rslora = config.use_rslora,
-                             .seed = config.seed},
+                             .seed = config.seed,
+                             .use_dora = config.use_dora,
+                             .rank_pattern = config.rank_pattern,
+                             .alpha_pattern = config.alpha_pattern,
+                             .exclude_modules = config.exclude_modules,
+                             .layers_to_transform = config.layers_to_transform,
+                             .layers_pattern = config.layers_pattern,
+                             .modules_to_save = config.modules_to_save},
                             config.target_modules};
   out.policy = policy;
   out.recompute = recompute_named(config.gradient_checkpointing);

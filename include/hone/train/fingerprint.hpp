@@ -42,8 +42,16 @@ inline std::string fingerprint(const TrainConfig& config, const Policy& policy, 
       hash.add("|");
     }
   }
-  add(config.method, config.from_scratch, config.lora_r, config.lora_alpha, config.lora_dropout, config.use_rslora);
-  for (const std::string& target : config.target_modules) add(target);
+  add(config.method, config.from_scratch, config.lora_r, config.lora_alpha, config.lora_dropout, config.use_rslora,
+      config.use_dora);
+  for (const auto* names :
+       {&config.target_modules, &config.exclude_modules, &config.layers_pattern, &config.modules_to_save}) {
+    for (const std::string& name : *names) add(name);
+    add("|");
+  }
+  for (const auto& [key, rank] : config.rank_pattern) add(key, rank);
+  for (const auto& [key, alpha] : config.alpha_pattern) add(key, alpha);
+  for (const std::int64_t layer : config.layers_to_transform) add(layer);
   add(config.load_in_4bit, config.load_in_8bit, config.bnb_4bit_quant_type, config.bnb_4bit_use_double_quant);
   for (const std::string& name : config.llm_int8_skip_modules) add(name);
   add(policy.name, config.batch_size, config.gradient_accumulation_steps, config.max_length, config.packing,

@@ -1,6 +1,7 @@
 // What a training run is told: the canonical keys of flags, YAML and manifests, with their defaults.
 #pragma once
 
+#include <hone/core/module_patterns.hpp>
 #include <hone/nn/policy.hpp>
 #include <hone/optim/schedule.hpp>
 #include <hone/text/rows.hpp>
@@ -29,7 +30,14 @@ struct TrainConfig {
   double lora_alpha = 32;
   double lora_dropout = 0;
   bool use_rslora = false;
+  bool use_dora = false;
   std::vector<std::string> target_modules = {"all-linear"};
+  std::vector<std::string> exclude_modules;
+  ModulePatterns<std::int64_t> rank_pattern;  ///< over lora_r; the first key that matches a module decides
+  ModulePatterns<double> alpha_pattern;       ///< over lora_alpha
+  std::vector<std::int64_t> layers_to_transform;
+  std::vector<std::string> layers_pattern;
+  std::vector<std::string> modules_to_save;
   bool load_in_4bit = false;  ///< QLoRA: the linears of the blocks are stored in NF4
   bool load_in_8bit = false;  ///< the same in int8
   std::string bnb_4bit_quant_type = "nf4";
