@@ -90,6 +90,8 @@ def compile_one(nvcc: str, source: pathlib.Path) -> tuple:
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode != 0:
             sys.exit(f"{' '.join(command)}\n{done.stderr[:4000]}")
+        if lines := re.findall(r".*wgmma.*(?:serialized|injected).*", demangled(done.stdout + done.stderr)):
+            sys.exit("\n".join([f"{source.name}: ptxas makes products wait for one another:", *lines]))
         for name in ARCHITECTURES:
             ptx = pathlib.Path(folder) / f"{source.stem}.{name.replace('sm', 'compute')}.ptx"
             instructions[name] = instructions_of(ptx.read_text(encoding="utf-8"))

@@ -25,8 +25,8 @@ inline namespace HONE_TARGET {
 // Without a swizzle the tile is made of 8 x 16-byte pieces of 128 bytes: leading is the step between pieces along k and
 // stride along rows.
 
-/// Only sm_90a has wgmma, not sm_90: compiled for anything else, a kernel that uses it is empty, and its launch bound of
-/// one thread lets the host see that (gpu::Driver::most_threads).
+/// Only sm_90a has wgmma, not sm_90: compiled for anything else, a kernel that uses it is empty, and its launch bound
+/// of one thread lets the host see that (gpu::Driver::most_threads).
 #if !defined(__CUDA_ARCH__) || defined(__CUDA_ARCH_FEAT_SM90_ALL)
 constexpr int wgmma_bound(int threads) { return threads; }
 #else
