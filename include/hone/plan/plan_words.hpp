@@ -47,6 +47,28 @@ inline std::string batch_range(const std::set<std::int64_t>& tokens) {
 
 }  // namespace detail
 
+namespace detail {
+
+/// What a run says of LoRA beyond its usual settings, where it says anything.
+inline void add_lora_settings(const LoRA& lora, std::vector<RunSetting>& out) {
+  if (lora.use_dora) out.push_back({"use_dora", true});
+  const auto add_list = [&](const char* key, const auto& values, const auto& text) {
+    std::vector<std::string> items;
+    for (const auto& value : values) items.push_back(text(value));
+    if (!items.empty()) out.push_back({key, items});
+  };
+  const auto itself = [](const auto& value) { return fmt::format("{}", value); };
+  const auto pair = [](const auto& pattern) { return fmt::format("{}={}", pattern.first, pattern.second); };
+  add_list("exclude_modules", lora.exclude_modules, itself);
+  add_list("rank_pattern", lora.rank_pattern, pair);
+  add_list("alpha_pattern", lora.alpha_pattern, pair);
+  add_list("layers_to_transform", lora.layers_to_transform, itself);
+  add_list("layers_pattern", lora.layers_pattern, itself);
+  add_list("modules_to_save", lora.modules_to_save, itself);
+}
+
+}  // namespace detail
+
 /// All settings that memory and work depend on, keyed as the flags of training are.
 inline std::vector<RunSetting> run_settings(const PlanConfig& config) {
   std::vector<RunSetting> out = {{"method", std::string(name_of(config.step.method))}};
@@ -97,8 +119,8 @@ inline std::string method_words(const StepConfig& step) {
   const std::string optimizer = std::holds_alternative<SgdOptions>(step.optimizer) ? "sgd" : "adamw";
   const auto* tuning = std::get_if<LoraTuning>(&step.method);
   if (tuning == nullptr) return "all weights; " + optimizer;
-  return fmt::format("LoRA r {}, alpha {} on {}; {}", tuning->lora.r, tuning->lora.alpha,
-                     detail::comma_list(tuning->target_modules), optimizer);
+  return fmt::format("{} r {}, alpha {} on {}; {}", tuning->lora.use_dora ? "DoRA" : "LoRA", tuning->lora.r,
+                     tuning->lora.alpha, detail::comma_list(tuning->target_modules), optimizer);
 }
 
 /// "mixed: bf16 weights and activations, fp32 gradients, fp32 master weights".
