@@ -44,6 +44,9 @@ class GradientSlot {
     if (!kept_) buffer_ = {};
   }
 
+  /// Says what a replayed graph has done to a parameter's gradient: the buffer holds a sum, or none.
+  void set_filled(bool filled) { filled_ = filled; }
+
   /// Where an op adds its contribution: calls write(tensor, accumulate); afterwards the slot is filled.
   template <class Write>
   void contribute(const D& device, Write&& write) {

@@ -126,6 +126,8 @@ class Memory {
     replay_ = &packing;
     replayed_ = 0;
   }
+  /// Where the slab of a plan's temporaries lies: what was written down for one place is void at another.
+  const std::byte* plan_place() const { return plan_.data; }
   void stop_replay() noexcept {
     const std::lock_guard lock(mutex_);
     replay_ = nullptr;

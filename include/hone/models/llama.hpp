@@ -79,7 +79,7 @@ class Llama {
   /// Loss of a batch; see Loss for what its backward adds.
   Loss<D> loss(const Batch& batch) const { return loss(uploaded(batch)); }
   Loss<D> loss(const DeviceBatch<D>& batch) const {
-    return {lm_head_cross_entropy(hidden(batch), head(), batch.supervision, 1.0, loss_chunk), batch.supervision.count,
+    return {lm_head_cross_entropy(hidden(batch), head(), batch.supervision, 1.0, loss_chunk), batch.supervised,
             tokens_};
   }
 
@@ -91,11 +91,12 @@ class Llama {
   }
   /// The same in a vector of the caller's: what it has reserved is used again.
   void token_losses(const Batch& batch, std::vector<double>& out) const {
+    token_losses(uploaded(batch)).copy_to(out);
+  }
+  /// The same, left on the device: (supervised).
+  Tensor<Accumulator<T>, D> token_losses(const DeviceBatch<D>& batch) const {
     const no_grad guard;
-    const auto on_device = uploaded(batch);
-    lm_head_losses(hidden(on_device), head(), on_device.supervision, loss_chunk)
-        .rows(0, batch.supervised())
-        .copy_to(out);
+    return lm_head_losses(hidden(batch), head(), batch.supervision, loss_chunk).rows(0, batch.supervised);
   }
 
   /// Logits (N, vocab_size) of a batch's own tokens. Nothing is recorded.

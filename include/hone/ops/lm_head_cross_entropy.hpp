@@ -58,7 +58,7 @@ struct CrossEntropySaved {
   std::shared_ptr<GradientSlot<T, D>> x_slot, weight_slot;
 
   void backward(const Tensor<double, D>& dloss) const {
-    if constexpr (host_can_read<D>()) {  // to ask a card for it would stall every step
+    if constexpr (!Copying<D>) {  // to ask a card for it would stall every step
       const double* seed = dloss.data();
       check(seed == nullptr || *seed == 1.0,
             "[lm_head_cross_entropy] its gradients are formed in the forward pass: scale them with grad_scale there, "

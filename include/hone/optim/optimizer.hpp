@@ -56,6 +56,11 @@ struct OptimizerReport {
   std::int64_t steps = 0;   ///< that updated, so far
 };
 
+/// The report of a step that left these numbers.
+inline OptimizerReport report_of(const StepNumbers& numbers) {
+  return {numbers.grad_norm, numbers.input.tokens, numbers.skipped != 0, numbers.step};
+}
+
 /// Of weights that are rounded as their policy says.
 struct StepRounding {
   bool stochastic = false;
@@ -136,18 +141,20 @@ class Optimizer {
     zero_grad();
   }
   /// What the last update() did. Waits for the device; on Meta, where nothing happens, of no step.
-  OptimizerReport report() const {
-    const StepNumbers numbers = numbers_.item();
-    return {numbers.grad_norm, numbers.input.tokens, numbers.skipped != 0, numbers.step};
-  }
+  OptimizerReport report() const { return report_of(numbers_.item()); }
 
   // update() in its parts, for who records a step once and replays it.
 
-  /// Tells the device the learning rate and the tokens of the step.
-  void upload() {
+  /// The learning rate and the tokens of the step, and where on the device launch() expects them.
+  StepInput input() {
     refuse_pending();
-    const StepInput input{options_.learning_rate, tokens_ != nullptr ? tokens_->count : 0};
-    if (numbers_.data() != nullptr) copy_to_device(device(), &numbers_.data()->input, &input, sizeof(input));
+    return {options_.learning_rate, tokens_ != nullptr ? tokens_->count : 0};
+  }
+  const Tensor<StepNumbers, D>& numbers() const { return numbers_; }
+  /// Puts them there.
+  void upload() {
+    const StepInput now = input();
+    if (numbers_.data() != nullptr) copy_to_device(device(), &numbers_.data()->input, &now, sizeof(now));
   }
   /// Launches norm and update; of all that changes from step to step nothing is among the arguments.
   void launch() {

@@ -3,6 +3,7 @@
 
 #include <hone/plan/plan.hpp>
 
+#include <cstddef>
 #include <cstdint>
 #include <map>
 #include <vector>
@@ -17,23 +18,53 @@ void reserve_slabs(const Plan& plan, const D& device) {
   device.memory().reserve_plan(plan.slab_bytes());
 }
 
+struct PlannedStepOptions {
+  bool graphs = true;  ///< on a card: the parts of a step are written down once and replayed. The bits are the same.
+};
+
 /// A training step whose temporaries sit where the plan put them.
 template <class T, Device D, Communicator C = Self>
 class PlannedStep {
  public:
-  PlannedStep(const Plan& plan, TrainingStep<T, D, C>& step) : plan_(plan), step_(step) {}
+  PlannedStep(const Plan& plan, TrainingStep<T, D, C>& step, const PlannedStepOptions& options = {})
+      : plan_(plan), step_(step), options_(options) {}
 
+  /// As TrainingStep's.
   double accumulate(const Batch& batch, std::uint64_t draw) {
-    const Replay replay(memory(), packing(plan_.train, batch));
-    return step_.accumulate(batch, draw);
+    add(batch, draw);
+    return step_.batch_loss();
   }
+  void add(const Batch& batch, std::uint64_t draw) {
+    const Replay replay(memory(), packing(plan_.train, batch));
+    with_or_without([&](auto&& via) { step_.add(batch, draw, via); });
+  }
+  OptimizerReport update(double learning_rate) {
+    begin_update(learning_rate);
+    return step_.finish_update().optimizer;
+  }
+  void begin_update(double learning_rate) {
+    with_or_without([&](auto&& via) { step_.begin_update(learning_rate, via); });
+  }
+  StepReport finish_update() { return step_.finish_update(); }
   /// Token losses; they stay until the next call.
   const std::vector<double>& evaluate(const Batch& batch) {
     const Replay replay(memory(), packing(plan_.evaluate, batch));
-    return step_.evaluate(batch);
+    const std::vector<double>* losses = nullptr;
+    with_or_without([&](auto&& via) { losses = &step_.evaluate(batch, via); });
+    return *losses;
   }
 
+  /// Graphs that have been written down.
+  std::size_t graphs() const { return graphs_.size(); }
+
  private:
+  template <class F>
+  void with_or_without(F&& f) {
+    if constexpr (Copying<D>) {
+      if (options_.graphs) return f(graphs_);
+    }
+    f(WithoutGraphs{});
+  }
   Memory& memory() { return step_.model().device().memory(); }
   static const Packing& packing(const std::map<std::int64_t, Packing>& packings, const Batch& batch) {
     const auto found = packings.find(batch.tokens());
@@ -43,6 +74,8 @@ class PlannedStep {
 
   const Plan& plan_;
   TrainingStep<T, D, C>& step_;
+  PlannedStepOptions options_;
+  StepGraphs<D> graphs_;
 };
 
 }  // namespace hone

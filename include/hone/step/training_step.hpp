@@ -7,8 +7,13 @@
 #include <hone/optim/adamw.hpp>
 #include <hone/optim/sgd.hpp>
 #include <hone/peft/method.hpp>
+#include <hone/step/batch_staging.hpp>
 #include <hone/step/communicator.hpp>
+#include <hone/step/gradient_state.hpp>
+#include <hone/step/step_graphs.hpp>
+#include <hone/step/step_reports.hpp>
 
+#include <algorithm>
 #include <cstdint>
 #include <utility>
 #include <variant>
@@ -26,39 +31,60 @@ struct StepConfig {
   std::uint64_t seed = 42;  ///< of dropout
 };
 
+/// On a card nothing here waits for it but what says so: batches go there through pinned memory, and losses, norm and
+/// update stay there until they are asked for. `via` does the work of a part of the step: StepGraphs, or as it is.
 template <class T, Device D, Communicator C = Self>
 class TrainingStep {
  public:
   /// `model` has its weights loaded and outlives the step. Adapters, gradients and optimizer state are allocated here.
   TrainingStep(Llama<T, D>& model, const StepConfig& config, C communicator = {})
-      : model_(model), config_(config), communicator_(std::move(communicator)), optimizer_(prepare(model, config)) {}
+      : model_(model),
+        config_(config),
+        communicator_(std::move(communicator)),
+        optimizer_(prepare(model, config)),
+        gradients_(model.trainable_parameters()) {
+    if (on_card()) step_loss_ = Tensor<double, D>::empty(model.device(), {1}, {Category::optimizer, "step loss"});
+  }
 
   Llama<T, D>& model() { return model_; }
   C& communicator() { return communicator_; }
 
-  /// Adds the gradient of one batch; returns the sum of its losses. `draw` numbers the batch within the run: it seeds
-  /// the dropout, so that a batch meets the same masks whenever it is run again. A batch that fails takes the
-  /// step's gradients with it; the weights stay, and the step can begin anew.
+  /// Adds the gradient of one batch; returns the sum of its losses, for which it waits.
   double accumulate(const Batch& batch, std::uint64_t draw) {
-    set_seed(config_.seed + 0x9e3779b97f4a7c15u * (draw + 1));
+    add(batch, draw);
+    return batch_loss();
+  }
+
+  /// Adds the gradient of one batch. `draw` numbers the batch within the run: it seeds the dropout, so that a batch
+  /// meets the same masks whenever it is run again. A batch that fails takes the step's gradients with it; the weights
+  /// stay, and the step can begin anew.
+  template <class Via = WithoutGraphs>
+  void add(const Batch& batch, std::uint64_t draw, Via&& via = {}) {
     try {
-      auto loss = model_.loss(batch);
-      loss.backward();
-      return loss.sum.item();
+      const std::int64_t tokens = gradients_.tokens();
+      const auto on_device = stage(batch, config_.seed + 0x9e3779b97f4a7c15u * (draw + 1));
+      const StepPart part = gradients_.begun() ? StepPart::later_batch : StepPart::first_batch;
+      batch_loss_at_ = via(model_.device(), key_of(part, on_device), gradients_, [&] { return run(on_device); });
+      gradients_.add_batch(tokens, on_device.supervised);
     } catch (...) {
       forget();
       throw;
     }
   }
-
-  /// Sums gradients over the processes and applies one optimizer step at `learning_rate`.
-  OptimizerReport update(double learning_rate) {
-    launch_update(learning_rate);
-    return report();
+  /// Sum of the losses of the batch that was added last, before anything else is asked of the device. Waits.
+  double batch_loss() const {
+    if constexpr (Copying<D>) return read<double>(batch_loss_at_, 1).front();
+    return batch_loss_;
   }
 
-  /// The same without its report: with one process, nothing waits for the device.
-  void launch_update(double learning_rate) {
+  /// Sums gradients over the processes and applies one optimizer step at `learning_rate`, for which it waits.
+  OptimizerReport update(double learning_rate) {
+    begin_update(learning_rate);
+    return finish_update().optimizer;
+  }
+  /// The same without waiting: finish_update() tells what came of it. At most two may be open.
+  template <class Via = WithoutGraphs>
+  void begin_update(double learning_rate, Via&& via = {}) {
     std::visit(
         [&](auto& optimizer) {
           if (communicator_.size() > 1) {
@@ -66,18 +92,29 @@ class TrainingStep {
             communicator_.sum(optimizer.token_count());
           }
           optimizer.set_learning_rate(learning_rate);
-          optimizer.update();
+          apply(optimizer, via);
         },
         optimizer_);
+    gradients_.end_step();
   }
-  /// What the last update did. Waits for the device.
-  OptimizerReport report() const {
-    return std::visit([](const auto& optimizer) { return optimizer.report(); }, optimizer_);
+  /// The report of the oldest update that was begun and not finished. Waits for that update and for nothing later.
+  StepReport finish_update() {
+    if constexpr (Copying<D>) return reports_.take();
+    return report_;
   }
 
   /// Token losses of a batch, nothing recorded. They stay until the next call.
-  const std::vector<double>& evaluate(const Batch& batch) {
-    model_.token_losses(batch, losses_);
+  template <class Via = WithoutGraphs>
+  const std::vector<double>& evaluate(const Batch& batch, Via&& via = {}) {
+    const auto on_device = stage(batch, 0);
+    if constexpr (Copying<D>) {
+      const void* at = via(model_.device(), key_of(StepPart::evaluate, on_device), gradients_,
+                           [&] { return model_.token_losses(on_device).data(); });
+      const auto values = read<Accumulator<T>>(at, on_device.supervised);
+      losses_.assign(values.begin(), values.end());
+    } else {
+      model_.token_losses(on_device).copy_to(losses_);
+    }
     return losses_;
   }
 
@@ -100,6 +137,64 @@ class TrainingStep {
   void forget() {
     current_tape().clear();
     std::visit([](auto& optimizer) { optimizer.zero_grad(); }, optimizer_);
+    gradients_.end_step();
+  }
+
+  /// Whether the device is a card, or stands for one.
+  bool on_card() const { return model_.device().target().kind != DeviceKind::cpu; }
+
+  static StepKey key_of(StepPart part, const DeviceBatch<D>& batch) {
+    const std::int64_t documents = std::max(batch.document_count, batch.most_documents);
+    return {part, batch.tokens(), batch.supervision.count, batch.virtual_tokens > 0 ? documents : 0};
+  }
+
+  DeviceBatch<D> stage(const Batch& batch, std::uint64_t seed) {
+    Batch room;
+    const Batch& whole = model_.prepared(batch, room);
+    if constexpr (Copying<D>) {
+      return staging_.upload(whole, model_.device(), seed);
+    } else {
+      auto out = upload(whole, model_.device());
+      out.seed = seed;
+      return out;
+    }
+  }
+
+  /// Forward and backward; where the batch's loss is.
+  const double* run(const DeviceBatch<D>& batch) {
+    set_seed(batch.seed);
+    auto loss = model_.loss(batch);
+    loss.backward();
+    if (on_card()) copy_into(loss.sum, step_loss_, gradients_.begun());
+    if constexpr (!Copying<D>) {
+      batch_loss_ = loss.sum.item();
+      report_.loss = (gradients_.begun() ? report_.loss : 0) + batch_loss_;
+    }
+    return loss.sum.data();
+  }
+
+  template <class Optimizer, class Via>
+  void apply(Optimizer& optimizer, Via& via) {
+    if constexpr (Copying<D>) {
+      const D& device = model_.device();
+      reports_.send(device, optimizer.input(), optimizer.numbers());
+      via(device, StepKey{.part = StepPart::update}, gradients_, [&]() -> const void* {
+        optimizer.launch();
+        return nullptr;
+      });
+      optimizer.zero_grad();
+      reports_.fetch(device, optimizer.numbers(), step_loss_);
+    } else {
+      report_.optimizer = optimizer.step();
+    }
+  }
+
+  /// `count` values of the device's memory. Waits.
+  template <class V>
+  std::vector<V> read(const void* at, std::int64_t count) const {
+    std::vector<V> out(static_cast<std::size_t>(count));
+    copy_to_host(model_.device(), out.data(), at, out.size() * sizeof(V));
+    return out;
   }
 
   static AdamW<D> make_optimizer(ParameterList<D> parameters, const AdamWOptions& options) {
@@ -125,6 +220,13 @@ class TrainingStep {
   StepConfig config_;
   C communicator_;
   AnyOptimizer optimizer_;
+  GradientState<D> gradients_;
+  Tensor<double, D> step_loss_;  // on a card; elsewhere it is in report_
+  const void* batch_loss_at_ = nullptr;
+  double batch_loss_ = 0;
+  StepReport report_;
+  StepReports reports_;
+  BatchStaging staging_;
   std::vector<double> losses_;
 };
 

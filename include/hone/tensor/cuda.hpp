@@ -9,9 +9,6 @@ namespace hone {
 /// Work goes to a stream of its own; `target` is the card's, see gpu::cuda_target.
 class Cuda : public gpu::DeviceHandle {
  public:
-  /// A program follows no pointer into a card's memory.
-  static constexpr bool host_can_read = false;
-
   using DeviceHandle::DeviceHandle;
 };
 static_assert(Device<Cuda>);

@@ -32,15 +32,6 @@ concept Copying = requires(const D& device, void* bytes) {
   device.copy_out(bytes, bytes, std::size_t{0});
 };
 
-/// Whether the processor may follow pointers into a device's memory.
-template <Device D>
-constexpr bool host_can_read() {
-  if constexpr (requires { D::host_can_read; })
-    return D::host_can_read;
-  else
-    return true;
-}
-
 /// Copies from the host into a device's memory, and back; host memory may be used as soon as they return.
 template <Device D>
 void copy_to_device(const D& device, void* to, const void* from, std::size_t bytes) {

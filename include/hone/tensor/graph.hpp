@@ -102,16 +102,16 @@ class Pinned {
   T* as() const {
     return static_cast<T*>(data_);
   }
-  /// Copies the first `bytes` to the device, or from it.
+  /// Copies `bytes` from `offset` on to the device, or from it.
   template <class Device>
-  void send(const Device& device, void* to, std::size_t bytes) {
-    succeed(driver_, driver_.copy(to, data_, bytes, device.stream()), "copy to the device");
+  void send(const Device& device, void* to, std::size_t bytes, std::size_t offset = 0) {
+    succeed(driver_, driver_.copy(to, as<std::byte>() + offset, bytes, device.stream()), "copy to the device");
     done_.record(device);
     busy_ = true;
   }
   template <class Device>
-  void fetch(const Device& device, const void* from, std::size_t bytes) {
-    succeed(driver_, driver_.copy(data_, from, bytes, device.stream()), "copy from the device");
+  void fetch(const Device& device, const void* from, std::size_t bytes, std::size_t offset = 0) {
+    succeed(driver_, driver_.copy(as<std::byte>() + offset, from, bytes, device.stream()), "copy from the device");
     done_.record(device);
     busy_ = true;
   }
