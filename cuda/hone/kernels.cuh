@@ -2,6 +2,7 @@
 // Written by tools/sync.py; do not edit.
 #pragma once
 
+#include <hone/kernels/activation.cuh>
 #include <hone/kernels/attention_backward.cuh>
 #include <hone/kernels/attention_band.cuh>
 #include <hone/kernels/attention_forward.cuh>
@@ -11,11 +12,14 @@
 #include <hone/kernels/attention_tiles.cuh>
 #include <hone/kernels/attention_wgmma.cuh>
 #include <hone/kernels/bias.cuh>
+#include <hone/kernels/columns.cuh>
 #include <hone/kernels/cross_entropy.cuh>
+#include <hone/kernels/dora.cuh>
 #include <hone/kernels/dropout.cuh>
 #include <hone/kernels/embedding.cuh>
 #include <hone/kernels/fill_copy.cuh>
 #include <hone/kernels/fill_random.cuh>
+#include <hone/kernels/join_rows.cuh>
 #include <hone/kernels/matmul.cuh>
 #include <hone/kernels/matmul_float.cuh>
 #include <hone/kernels/optimizer.cuh>

@@ -35,8 +35,10 @@
 #include <hone/models/llama_layer.hpp>
 #include <hone/models/loss.hpp>
 #include <hone/models/token_ids.hpp>
+#include <hone/nn/quantised_io.hpp>
 #include <hone/nn/weights_io.hpp>
 #include <hone/peft/adapter_folder.hpp>
+#include <hone/peft/adapters.hpp>
 #include <hone/plan/cost.hpp>
 #include <hone/plan/generation.hpp>
 #include <hone/plan/plan.hpp>

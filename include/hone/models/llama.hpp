@@ -90,9 +90,7 @@ class Llama {
     return out;
   }
   /// The same in a vector of the caller's: what it has reserved is used again.
-  void token_losses(const Batch& batch, std::vector<double>& out) const {
-    token_losses(uploaded(batch)).copy_to(out);
-  }
+  void token_losses(const Batch& batch, std::vector<double>& out) const { token_losses(uploaded(batch)).copy_to(out); }
   /// The same, left on the device: (supervised).
   Tensor<Accumulator<T>, D> token_losses(const DeviceBatch<D>& batch) const {
     const no_grad guard;
