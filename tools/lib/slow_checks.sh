@@ -209,13 +209,13 @@ find_nvcc() {
     skip "nvcc is ${version[0]}.${version[1]}, older than 12.4; CUDA kernels were compiled for the emulator only"
 }
 
-# The primitives and the study ladders for a card, compiled by nvcc and not run.
+# The primitives that no kernel uses, compiled by nvcc and not run.
 slow_nvcc() {
   local folder part
   find_nvcc
   folder=$(scratch nvcc)
   cd "$HONE_ROOT/cuda"
-  for part in 80:prim_check 90a:prim_check 80:study_check; do
+  for part in 80:prim_check 90a:prim_check; do
     printf '%s\n' "-arch=sm_${part%:*} ${part#*:}.cu -o $folder/${part/:/_}.o"
   done >"$folder/list"
   xargs -a "$folder/list" -P "$HONE_JOBS" -L 1 "$NVCC" -std=c++20 "${ROOTS[@]}" -Werror all-warnings -c

@@ -1,6 +1,4 @@
-// Compiles the study ladders for a card. Nothing here runs:
-//   nvcc -std=c++20 -arch=sm_80 -Iinclude -Icuda -Werror all-warnings -c cuda/study_check.cu -o /dev/null
-// The last rung of GEMM has a body on sm_90a only.
+// Every rung of every study ladder. The last rung of GEMM has a body on sm_90a only.
 #include <hone/study/attention.cuh>
 #include <hone/study/cross_entropy.cuh>
 #include <hone/study/gemm.cuh>
