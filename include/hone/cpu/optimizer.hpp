@@ -10,6 +10,7 @@
 #include <hone/cpu/partition.hpp>
 #include <hone/cpu/philox_words.hpp>
 #include <hone/cpu/vector_math.hpp>
+#include <hone/quant/dynamic_map.hpp>
 #include <hone/tensor/kernel.hpp>
 #include <hone/tensor/optimizer_scalars.hpp>
 
@@ -33,7 +34,8 @@ HONE_ALWAYS_INLINE bf16 round_stochastically(float value, std::uint32_t word) {
 namespace cpu {
 
 inline constexpr std::int64_t optimizer_grain = 16384;  // elements a task takes
-inline constexpr std::int64_t optimizer_chunk = 256;    // elements computed before their parameters are rounded
+inline constexpr std::int64_t optimizer_chunk = 256;    // elements computed before what is kept of them is rounded
+static_assert(optimizer_chunk == dynamic_block && optimizer_grain % optimizer_chunk == 0);
 
 /// sqrt(x) for x >= 0 within 2 units in the last place, in a form that vectorises (std::sqrt may set errno): three
 /// Newton steps on 1/sqrt(x) from half the exponent, and one on the root. Subnormal x: only roughly.
@@ -97,17 +99,112 @@ HONE_ALWAYS_INLINE void write_parameters(const ParameterAccess<T>& to, std::int6
   for (std::int64_t i = 0; i < count; ++i) parameter[i] = round_to<T>(values[i]);
 }
 
+/// Where a state is read and how it is written back. One of the three is there, or none.
+template <class S>
+struct StateAccess {
+  S* wide = nullptr;
+  bf16* half = nullptr;
+  std::uint8_t* codes = nullptr;
+  float* absmax = nullptr;
+  const DynamicMap* map = nullptr;
+};
+
+template <class S>
+StateAccess<S> access(const char* what, const View<S, 1>& view) {
+  return {.wide = wanted(view) ? packed_data(what, view) : nullptr};
+}
+template <class S>
+StateAccess<S> access(const char* what, const View<bf16, 1>& view) requires(!std::is_same_v<S, bf16>) {
+  return {.half = packed_data(what, view)};
+}
+template <class S>
+StateAccess<S> access(const char* what, const BlockwiseView& view) {
+  return {.codes = packed_data(what, view.codes), .absmax = packed_data(what, view.absmax), .map = view.map};
+}
+template <class S>
+StateAccess<S> access(const char* what, const StateView<S>& state) {
+  return std::visit([&](const auto& view) { return access<S>(what, view); }, state);
+}
+
+/// Elements at .. at + count - 1 of a state, `at` a multiple of optimizer_chunk: where they are, or in `values`.
+template <class S>
+HONE_ALWAYS_INLINE S* read_state(const StateAccess<S>& from, std::int64_t at, std::int64_t count,
+                                 S* HONE_RESTRICT values) {
+  if (from.wide != nullptr) return from.wide + at;
+  if (from.half != nullptr) {
+    const bf16* half = from.half + at;
+    for (std::int64_t i = 0; i < count; ++i) values[i] = static_cast<S>(widen(half[i]));
+    return values;
+  }
+  const std::uint8_t* codes = from.codes + at;
+  const float* table = from.map->values;
+  const float scale = from.absmax[at / dynamic_block];
+  for (std::int64_t i = 0; i < count; ++i) values[i] = static_cast<S>(table[codes[i]] * scale);
+  return values;
+}
+
+template <class S>
+struct Magnitude {
+  const S* values;
+  HONE_ALWAYS_INLINE float operator()(std::int64_t i) const {
+    const auto value = static_cast<float>(values[i]);
+    return value < 0 ? -value : value;
+  }
+};
+
+/// The way back for states of 8 bits.
+template <bool WithSign, class S>
+HONE_ALWAYS_INLINE void write_codes(const StateAccess<S>& to, std::int64_t at, std::int64_t count,
+                                    const S* HONE_RESTRICT values) {
+  const float absmax = lane_max<float>(count, Magnitude<S>{values});
+  const float scale = one_over_absmax(absmax);
+  const float* bounds = to.map->bounds;
+  std::uint8_t* HONE_RESTRICT codes = to.codes + at;
+  for (std::int64_t i = 0; i < count; ++i)
+    codes[i] = static_cast<std::uint8_t>(nearest_dynamic_code<WithSign>(bounds, static_cast<float>(values[i]) * scale));
+  to.absmax[at / dynamic_block] = absmax;
+}
+
+/// The way back for states of bf16, by chance; half of each word is for this state.
+template <class S>
+HONE_ALWAYS_INLINE void write_halves(const StateAccess<S>& to, std::int64_t at, std::int64_t count,
+                                     const S* HONE_RESTRICT values, const std::uint32_t* HONE_RESTRICT words,
+                                     int shift) {
+  bf16* HONE_RESTRICT half = to.half + at;
+  for (std::int64_t i = 0; i < count; ++i)
+    half[i] = round_stochastically(static_cast<float>(values[i]), words[i] << shift);
+}
+
+/// Both moments back to where they are kept. Where they are read in place there is nothing to do.
+template <class T, class S>
+HONE_ALWAYS_INLINE void write_moments(const ParameterAccess<T>& target, const StateAccess<S>& first,
+                                      const StateAccess<S>& second, std::int64_t at, std::int64_t count,
+                                      const S* HONE_RESTRICT m, const S* HONE_RESTRICT v) {
+  if (first.codes != nullptr) {
+    write_codes<true>(first, at, count, m);
+    write_codes<false>(second, at, count, v);
+  }
+  if (first.half != nullptr) {
+    std::uint32_t words[optimizer_chunk];
+    for (std::int64_t begin = 0; begin < count; begin += philox_chunk)
+      philox_words(target.seed, state_stream(target.offset), static_cast<std::uint64_t>(at + begin) / 4, words + begin);
+    write_halves(first, at, count, m, words, 0);
+    write_halves(second, at, count, v, words, 16);
+  }
+}
+
 template <class T, class G>
 struct AdamWRange {
   using S = Accumulator<T>;
   HONE_ALWAYS_INLINE static void run(ParameterAccess<T> target, AdamWConstants<S> c, S decay, const G* gradient,
-                                     S* moment1, S* moment2, std::int64_t first, std::int64_t last) {
-    S values[optimizer_chunk];
+                                     StateAccess<S> first_moment, StateAccess<S> second_moment, std::int64_t first,
+                                     std::int64_t last) {
+    S values[optimizer_chunk], m_values[optimizer_chunk], v_values[optimizer_chunk];
     for (std::int64_t at = first; at < last; at += optimizer_chunk) {
       const std::int64_t count = last - at < optimizer_chunk ? last - at : optimizer_chunk;
       const G* HONE_RESTRICT g = gradient + at;
-      S* HONE_RESTRICT m = moment1 + at;
-      S* HONE_RESTRICT v = moment2 + at;
+      S* HONE_RESTRICT m = read_state(first_moment, at, count, m_values);
+      S* HONE_RESTRICT v = read_state(second_moment, at, count, v_values);
       read_parameters(target, at, count, values);
       for (std::int64_t i = 0; i < count; ++i) {
         const S gi = static_cast<S>(widen(g[i])) * c.gradient_scale;
@@ -117,6 +214,7 @@ struct AdamWRange {
         values[i] = values[i] * decay - c.step_size * (mi / (vector_sqrt(vi) * c.root + c.epsilon));
       }
       write_parameters(target, at, count, values);
+      write_moments(target, first_moment, second_moment, at, count, m, v);
     }
   }
 };
@@ -204,8 +302,8 @@ void run(Tag<kernel::AdamWStep>, Cpu& device, const AdamWScalars& scalars, In<St
     const auto target = cpu::access(scalars, numbers(0), one);
     const S decay = constants.decay(one.weight_decay);
     const G* g = cpu::packed_data("adamw gradient", one.gradient);
-    S* m = cpu::packed_data("adamw m", one.states[0]);
-    S* v = cpu::packed_data("adamw v", one.states[1]);
+    const auto m = cpu::access<S>("adamw m", one.states[0]);
+    const auto v = cpu::access<S>("adamw v", one.states[1]);
     cpu::for_ranges(device, one.weight.extent(0), cpu::optimizer_grain, [&](std::int64_t first, std::int64_t last) {
       dispatch<cpu::AdamWRange<T, G>>(device.target().isa, target, constants, decay, g, m, v, first, last);
     });
@@ -223,7 +321,7 @@ void run(Tag<kernel::SgdStep>, Cpu& device, const SgdScalars& scalars, In<StepNu
     const auto target = cpu::access(scalars, numbers(0), one);
     const S decay = constants.decay(one.weight_decay);
     const G* g = cpu::packed_data("sgd gradient", one.gradient);
-    S* buffer = cpu::wanted(one.states[0]) ? cpu::packed_data("sgd momentum", one.states[0]) : nullptr;
+    S* buffer = cpu::access<S>("sgd momentum", std::get<View<S, 1>>(one.states[0])).wide;
     cpu::for_ranges(device, one.weight.extent(0), cpu::optimizer_grain, [&](std::int64_t first, std::int64_t last) {
       dispatch<cpu::SgdRange<T, G>>(device.target().isa, target, constants, decay, g, buffer, first, last);
     });

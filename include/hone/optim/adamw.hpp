@@ -10,10 +10,11 @@
 namespace hone {
 
 namespace kernel {
-struct AdamWStep {  ///< per element: 1 to scale g, 3 for m, 4 for v, 7 for w
+struct AdamWStep {  ///< per element: 1 to scale g, 3 for m, 4 for v, 7 for w; 2 for a moment of 8 bits, in and out
   static double flops(const auto&, const auto&, const auto& parameters) {
     double out = 0;
-    for (const auto& one : parameters) out += flops_per_element(15, one.weight);
+    for (const auto& one : parameters)
+      out += flops_per_element(std::holds_alternative<BlockwiseView>(one.states[0]) ? 19 : 15, one.weight);
     return out;
   }
   static Traffic traffic(const auto&, const auto&, const auto& parameters) {
@@ -32,12 +33,15 @@ struct AdamWOptions {
   double max_grad_norm = 1.0;
   WeightUpdate update = WeightUpdate::plain;
   std::uint64_t seed = 0;
+  MomentType moments = MomentType::full;
 };
 
 struct AdamWRule {
   double beta1, beta2, epsilon;
+  MomentType moments;
   static constexpr std::array<const char*, 2> state_names = {"exp_avg", "exp_avg_sq"};
   std::size_t state_count() const { return 2; }
+  MomentType state_type() const { return moments; }
   StepRule rule(double max_grad_norm) const { return {beta1, beta2, max_grad_norm}; }
 
   template <Device D, class T, class G>
@@ -53,7 +57,8 @@ template <Device D>
 class AdamW : public Optimizer<D, AdamWRule> {
  public:
   AdamW(ParameterList<D> parameters, const AdamWOptions& options)
-      : Optimizer<D, AdamWRule>(std::move(parameters), AdamWRule{options.beta1, options.beta2, options.epsilon},
+      : Optimizer<D, AdamWRule>(std::move(parameters),
+                                AdamWRule{options.beta1, options.beta2, options.epsilon, options.moments},
                                 {options.learning_rate, options.weight_decay, options.decay_vectors,
                                  options.max_grad_norm, options.update, options.seed}) {}
 };

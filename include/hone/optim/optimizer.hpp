@@ -4,6 +4,7 @@
 #include <hone/cpu/optimizer.hpp>
 #include <hone/nn/parameter.hpp>
 #include <hone/ops/lm_head_cross_entropy.hpp>
+#include <hone/optim/state.hpp>
 #include <hone/tensor/optimizer_scalars.hpp>
 
 #include <array>
@@ -74,7 +75,7 @@ namespace detail {
 inline Traffic traffic_of_step(const auto& parameters) {
   Traffic out;
   for (const auto& one : parameters) {
-    const std::int64_t state = bytes_of(one.states[0]) + bytes_of(one.states[1]);
+    const std::int64_t state = bytes_of_state(one.states[0]) + bytes_of_state(one.states[1]);
     const std::int64_t value = one.master.elements() > 0 ? bytes_of(one.master) : bytes_of(one.weight);
     out.read += bytes_of(one.gradient) + state + value;
     out.written += bytes_of(one.weight) + bytes_of(one.master) + state;
@@ -82,12 +83,12 @@ inline Traffic traffic_of_step(const auto& parameters) {
   return out;
 }
 
-/// One parameter with the optimizer's state for it. `Rule::States<T>` says which tensors that is.
+/// One parameter with the optimizer's state for it.
 template <class T, Device D>
 struct OptimizedParameter {
   std::string name;
   Tensor<T, D> weight;
-  std::vector<Tensor<Accumulator<T>, D>> states;
+  std::vector<StateTensor<Accumulator<T>, D>> states;
   Tensor<float, D> master;
 };
 
@@ -98,7 +99,7 @@ View<T, 1> flat_or_absent(const Tensor<T, D>& tensor) {
 
 }  // namespace detail
 
-/// `Rule` supplies: `static constexpr std::array state_names`, `state_count()`, at most 2, and
+/// `Rule` supplies: `static constexpr std::array state_names`, `state_count()`, at most 2, and `state_type()`,
 /// `rule(max_grad_norm)`, and `apply(device, rounding, numbers, parameters)`, one launch that updates all parameters of
 /// one type. No part of update() waits for the device: what it decides about a step stays there, in a StepNumbers.
 template <Device D, class Rule>
@@ -181,13 +182,16 @@ class Optimizer {
     return tokens_->count;
   }
 
-  /// f(name, tensor) for every tensor of state: "<parameter>.<state>" and "<parameter>.master".
+  /// f(name, tensor) for every tensor of state: "<parameter>.<state>", of 8 bits also "<parameter>.<state>.absmax", and
+  /// "<parameter>.master".
   template <class F>
   void visit_state(F&& f) {
-    each([&](auto& item) {
-      for (std::size_t i = 0; i < item.states.size(); ++i) f(item.name + "." + Rule::state_names[i], item.states[i]);
+    const auto visit = [&]<class T>(const Item<T>& item) {
+      for (std::size_t i = 0; i < item.states.size(); ++i)
+        detail::visit_tensors<Accumulator<T>, D>(item.states[i], item.name + "." + Rule::state_names[i], f);
       if (item.master.defined()) f(item.name + ".master", item.master);
-    });
+    };
+    each(visit);
   }
 
  private:
@@ -198,11 +202,10 @@ class Optimizer {
   void add(const std::string& name, const Tensor<T, D>& weight) {
     check(weight.requires_grad(), "[optimizer] parameter {} is frozen", name);
     Item<T> item{name, weight, {}, {}};
-    for (std::size_t i = 0; i < rule_.state_count(); ++i) {
-      item.states.push_back(Tensor<Accumulator<T>, D>::empty(weight.device(), weight.shape(),
-                                                             {Category::optimizer, Rule::state_names[i]}));
-      fill(item.states.back(), Accumulator<T>{0});
-    }
+    for (std::size_t i = 0; i < rule_.state_count(); ++i)
+      item.states.push_back(detail::zero_state<Accumulator<T>>(weight.device(), weight.shape(), Rule::state_names[i],
+                                                               rule_.state_type(), static_cast<std::int64_t>(i),
+                                                               maps_));
     if (options_.update == WeightUpdate::master && sizeof(T) < sizeof(float)) {
       item.master = Tensor<float, D>::empty(weight.device(), weight.shape(), {Category::optimizer, "master"});
       copy_into(weight, item.master);
@@ -256,7 +259,8 @@ class Optimizer {
         .states = {},
         .weight_decay = options_.decay_vectors || item.weight.rank() > 1 ? options_.weight_decay : 0,
         .offset = offset};
-    for (std::size_t i = 0; i < item.states.size(); ++i) view.states[i] = item.states[i].flat();
+    for (std::size_t i = 0; i < item.states.size(); ++i)
+      view.states[i] = detail::view_of<Accumulator<T>, D>(item.states[i]);
     std::get<Views<T, G>>(views_).push_back(view);
   }
 
@@ -290,6 +294,7 @@ class Optimizer {
   std::tuple<Views<float, float>, Views<bf16, bf16>, Views<bf16, float>, Views<double, double>> views_;
   Tensor<double, D> partials_;
   Tensor<StepNumbers, D> numbers_;
+  Tensor<DynamicMap, D> maps_;  // of states of 8 bits, else undefined
 };
 
 }  // namespace hone

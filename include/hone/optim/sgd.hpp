@@ -12,7 +12,7 @@ namespace kernel {
 struct SgdStep {  ///< per element: 1 to scale g, 2 for the decay, 2 for w, and 2 for the momentum
   static double flops(const auto&, const auto&, const auto& parameters) {
     double out = 0;
-    for (const auto& one : parameters) out += flops_per_element(one.states[0].elements() > 0 ? 7 : 5, one.weight);
+    for (const auto& one : parameters) out += flops_per_element(elements_of(one.states[0]) > 0 ? 7 : 5, one.weight);
     return out;
   }
   static Traffic traffic(const auto&, const auto&, const auto& parameters) {
@@ -35,6 +35,7 @@ struct SgdRule {
   double momentum;
   static constexpr std::array<const char*, 1> state_names = {"momentum_buffer"};
   std::size_t state_count() const { return momentum != 0 ? 1 : 0; }
+  MomentType state_type() const { return MomentType::full; }
   StepRule rule(double max_grad_norm) const { return {.max_grad_norm = max_grad_norm}; }
 
   template <Device D, class T, class G>

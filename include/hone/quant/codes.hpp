@@ -1,7 +1,8 @@
 // The tables behind the codes, as bitsandbytes has them to the bit.
 #pragma once
 
-#include <algorithm>
+#include <hone/quant/dynamic_map.hpp>
+
 #include <array>
 #include <cstddef>
 #include <cstdint>
@@ -33,31 +34,8 @@ inline constexpr std::array<float, 15> nf4_bounds = [] {
   return out;
 }();
 
-/// The 256 values of the signed dynamic type (Dettmers, 8-Bit Approximations, 2015), ascending: the middles of 1, 2, 4
-/// .. 64 equal pieces of [0.1, 1] times 1e-6, 1e-5 .. 1, both signs, and 0 and 1. It stores the scales of double
-/// quantisation.
-inline constexpr std::array<float, 256> dynamic_map = [] {
-  constexpr std::array<float, 7> tens = {1e-6f, 1e-5f, 1e-4f, 1e-3f, 1e-2f, 1e-1f, 1.0f};
-  std::array<float, 256> out{};
-  std::size_t at = 0;
-  for (std::size_t exponent = 0; exponent < tens.size(); ++exponent) {
-    const int pieces = 1 << exponent;
-    const double step = (1.0f - 0.1f) / static_cast<float>(pieces);
-    // As torch.linspace rounds: from the nearer end, product and sum at once.
-    const auto boundary = [&](int i) {
-      return static_cast<float>(i < (pieces + 1) / 2 ? 0.1f + step * i : 1.0 - step * (pieces - i));
-    };
-    for (int i = 0; i < pieces; ++i) {
-      const float value = tens[exponent] * ((boundary(i) + boundary(i + 1)) / 2);
-      out[at++] = value;
-      out[at++] = -value;
-    }
-  }
-  out[at++] = 0.0f;
-  out[at++] = 1.0f;
-  std::sort(out.begin(), out.end());
-  return out;
-}();
+/// The signed dynamic type, which stores the scales of double quantisation.
+inline constexpr std::array<float, 256> dynamic_map = dynamic_values(true);
 
 /// An int8 code is worth this share of its row's largest magnitude: 1 / 127, in bitsandbytes' digits.
 inline constexpr float int8_step = 7.874015718698502e-3f;

@@ -12,6 +12,7 @@
 #include <cmath>
 #include <cstdint>
 #include <span>
+#include <variant>
 
 namespace hone {
 
@@ -110,17 +111,42 @@ struct SgdConstants {
   HONE_HOST_DEVICE S decay(double weight_decay) const { return static_cast<S>(weight_decay); }
 };
 
+struct DynamicMap;  // quant/dynamic_map.hpp
+
+/// A state of 8 bits: codes on `map`, in blocks of dynamic_block that share a largest magnitude.
+struct BlockwiseView {
+  View<std::uint8_t, 1> codes;
+  View<float, 1> absmax;
+  const DynamicMap* map = nullptr;
+
+  std::int64_t elements() const { return codes.elements(); }
+  bool packed() const { return codes.packed() && absmax.packed(); }
+};
+
+/// One state of a parameter in whichever type it is kept; S is what it is computed in. Absent: no elements.
+template <class S>
+using StateView = std::variant<View<S, 1>, View<bf16, 1>, BlockwiseView>;
+
+template <class S>
+std::int64_t elements_of(const StateView<S>& state) {
+  return std::visit([](const auto& view) { return view.elements(); }, state);
+}
+
 /// One parameter of a step over several, all its views packed and of its elements. `master` and states that a rule has
-/// no use for are absent.
+/// no use for are absent; those of one parameter are kept in one type.
 template <class T, class G>
 struct OptimizedView {
   View<T, 1> weight;
   View<float, 1> master;
   View<const G, 1> gradient;
-  std::array<View<Accumulator<T>, 1>, 2> states;  ///< AdamW: m, v; SGD: the momentum buffer
+  std::array<StateView<Accumulator<T>>, 2> states;  ///< AdamW: m, v; SGD: the momentum buffer
   double weight_decay = 0;
   std::uint64_t offset = 0;  ///< Philox stream of stochastic rounding
 };
+
+/// The Philox stream from which states of bf16 are rounded, beside the weight's own: one word for both states of an
+/// element, the first takes its upper half.
+HONE_HOST_DEVICE constexpr std::uint64_t state_stream(std::uint64_t offset) { return ~offset; }
 
 /// Elements SumOfSquares adds up in one partial sum: fixed, so that the norm is the same bits everywhere.
 inline constexpr std::int64_t sum_of_squares_block = 65536;
