@@ -44,6 +44,10 @@ __device__ inline void device_check(bool ok, Where = Where::here()) {
   if (!ok) __trap();
 }
 
+/// A product, and a sum, rounded on its own: never part of an fma.
+__device__ inline float rounded_product(float a, float b) { return __fmul_rn(a, b); }
+__device__ inline float rounded_sum(float a, float b) { return __fadd_rn(a, b); }
+
 __device__ inline float to_float(float value) { return value; }
 __device__ inline float to_float(bf16 value) { return __uint_as_float(static_cast<std::uint32_t>(value.bits) << 16); }
 

@@ -64,6 +64,16 @@ inline void device_check(bool ok, Where where = Where::here()) {
   if (!ok) emulator::this_block(where).fail_here("device_check failed at {}", to_string(where));
 }
 
+/// A product, and a sum, rounded on its own: never part of an fma.
+HONE_TARGET_PORTABLE inline float rounded_product(float a, float b) {
+  HONE_PORTABLE_ROUNDING
+  return a * b;
+}
+HONE_TARGET_PORTABLE inline float rounded_sum(float a, float b) {
+  HONE_PORTABLE_ROUNDING
+  return a + b;
+}
+
 inline float to_float(float value) { return value; }
 inline float to_float(bf16 value) { return value; }
 
