@@ -3,6 +3,7 @@
 #include "compile/attention_forward.cu"
 #include "compile/bias.cu"
 #include "compile/cross_entropy.cu"
+#include "compile/dequantise.cu"
 #include "compile/dora.cu"
 #include "compile/dropout.cu"
 #include "compile/embedding.cu"
