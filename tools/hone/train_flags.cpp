@@ -40,7 +40,9 @@ void add_data_options(CLI::App& app, TrainConfig& c) {
 
 void add_method_options(CLI::App& app, TrainFlags& flags) {
   TrainConfig& c = flags.config;
-  app.add_option("--method", c.method, "lora, qlora (lora with load_in_4bit) or full")->capture_default_str();
+  app.add_option("--method", c.method,
+                 "full, lora, qlora (lora with load_in_4bit), ia3, bitfit, bottleneck, prefix or prompt")
+      ->capture_default_str();
   app.add_option("--lora_r", c.lora_r, "rank")->capture_default_str();
   app.add_option("--lora_alpha", c.lora_alpha, "scale is alpha / r")->capture_default_str();
   app.add_option("--lora_dropout", c.lora_dropout, "dropout before A")->capture_default_str();
@@ -62,6 +64,22 @@ void add_method_options(CLI::App& app, TrainFlags& flags) {
       ->capture_default_str();
   app.add_option("--llm_int8_skip_modules", flags.unquantised,
                  "linears that are not quantised (o_proj,model.layers.0)");
+  app.add_option("--feedforward_modules", flags.feedforward, "ia3: those of target_modules whose input is scaled");
+  app.add_option("--bottleneck", c.bottleneck, "houlsby, pfeiffer or parallel")
+      ->transform(CLI::Transformer(
+          {{"double_seq_bn", "houlsby"}, {"seq_bn", "pfeiffer"}, {"par_bn", "parallel"}}))  // AdapterHub's names
+      ->capture_default_str();
+  app.add_option("--reduction_factor", c.reduction_factor, "bottleneck: hidden size / its size (16; parallel: 2)");
+  app.add_option("--bottleneck_size", c.bottleneck_size, "its size, in place of reduction_factor");
+  app.add_option("--non_linearity", c.non_linearity, "relu, gelu, swish, tanh, leakyrelu (relu; houlsby: swish)");
+  app.add_option("--scaling", c.scaling, "bottleneck: its share is multiplied by this (1; parallel: 4)");
+  app.add_option("--num_virtual_tokens", c.num_virtual_tokens, "prefix, prompt: tokens before every document")
+      ->capture_default_str();
+  app.add_flag("--prefix_projection", c.prefix_projection, "prefix: made by an MLP (reparametrisation)");
+  app.add_option("--encoder_hidden_size", c.encoder_hidden_size, "width of that MLP, 0 = that of the keys")
+      ->capture_default_str();
+  app.add_option("--prompt_tuning_init", c.prompt_tuning_init, "RANDOM, SAMPLE_VOCAB or TEXT")->capture_default_str();
+  app.add_option("--prompt_tuning_init_text", c.prompt_tuning_init_text, "the text a prompt begins as");
   app.add_flag("--from_scratch", c.from_scratch, "start from random weights (config.json alone is read)");
   app.add_option("--dtype", c.dtype, "auto, fp32, mixed, bf16")->capture_default_str();
   app.add_option("--gradient_checkpointing", c.gradient_checkpointing, "none, selective, full")->capture_default_str();
@@ -78,7 +96,8 @@ void add_optimizer_options(CLI::App& app, TrainConfig& c) {
       ->capture_default_str();
   app.add_option("--num_epochs", c.num_epochs, "passes over the rows")->capture_default_str();
   app.add_option("--max_steps", c.max_steps, "steps in all, whatever num_epochs says");
-  app.add_option("--learning_rate", c.learning_rate, "2e-4, or 2e-5 with --method full");
+  app.add_option("--learning_rate", c.learning_rate,
+                 "2e-4; full 2e-5, bottleneck 1e-4, bitfit 1e-3, ia3 3e-3, prefix 1e-2, prompt 3e-2");
   app.add_option("--lr_scheduler", c.lr_scheduler, "cosine, linear, constant, warmup_stable_decay")
       ->capture_default_str();
   app.add_option("--warmup_ratio", c.warmup_ratio, "share of the steps that warms up")->capture_default_str();
@@ -124,25 +143,27 @@ void add_train_flags(CLI::App& app, TrainFlags& flags) {
 void settle(TrainFlags& flags) {
   TrainConfig& config = flags.config;
   if (!flags.targets.empty()) config.target_modules = split_list(flags.targets);
+  if (!flags.feedforward.empty()) config.feedforward_modules = split_list(flags.feedforward);
   if (!flags.budget.empty()) config.vram_budget = parse_bytes("vram_budget", flags.budget);
   if (config.resume.empty()) config.resume = "true";
   if (!flags.unquantised.empty()) config.llm_int8_skip_modules = split_list(flags.unquantised);
   if (config.method == "qlora") {
-  if (!flags.excluded.empty()) config.exclude_modules = split_list(flags.excluded);
-  if (!flags.layer_lists.empty()) config.layers_pattern = split_list(flags.layer_lists);
-  if (!flags.whole_modules.empty()) config.modules_to_save = split_list(flags.whole_modules);
-  if (!flags.ranks.empty())
-    config.rank_pattern = pattern_list<std::int64_t>(
-        "rank_pattern", flags.ranks, [](const std::string& text, std::size_t* used) { return std::stoll(text, used); });
-  if (!flags.alphas.empty())
-    config.alpha_pattern =
-        pattern_list<double>("alpha_pattern", flags.alphas,
-                             [](const std::string& text, std::size_t* used) { return std::stod(text, used); });
-  for (const std::string& layer : split_list(flags.layers)) {
-    check(layer.size() <= 9 && layer.find_first_not_of("0123456789") == layer.npos,
-          "layers_to_transform: '{}' is not the number of a layer", layer);
-    config.layers_to_transform.push_back(std::stoll(layer));
-  }
+    if (!flags.excluded.empty()) config.exclude_modules = split_list(flags.excluded);
+    if (!flags.layer_lists.empty()) config.layers_pattern = split_list(flags.layer_lists);
+    if (!flags.whole_modules.empty()) config.modules_to_save = split_list(flags.whole_modules);
+    if (!flags.ranks.empty())
+      config.rank_pattern =
+          pattern_list<std::int64_t>("rank_pattern", flags.ranks,
+                                     [](const std::string& text, std::size_t* used) { return std::stoll(text, used); });
+    if (!flags.alphas.empty())
+      config.alpha_pattern =
+          pattern_list<double>("alpha_pattern", flags.alphas,
+                               [](const std::string& text, std::size_t* used) { return std::stod(text, used); });
+    for (const std::string& layer : split_list(flags.layers)) {
+      check(layer.size() <= 9 && layer.find_first_not_of("0123456789") == layer.npos,
+            "layers_to_transform: '{}' is not the number of a layer", layer);
+      config.layers_to_transform.push_back(std::stoll(layer));
+    }
     config.method = "lora";
     config.load_in_4bit = !config.load_in_8bit;
   }

@@ -11,7 +11,7 @@ namespace hone::cli {
 
 struct TrainFlags {
   TrainConfig config;
-  std::string device = "auto", targets, budget, config_file;
+  std::string device = "auto", targets, feedforward, budget, config_file;
   std::string excluded, ranks, alphas, layers, layer_lists, whole_modules;  // lists, as they are typed
   std::string unquantised;
   int threads = 0;

@@ -5,6 +5,7 @@
 #include <hone/io/atomic_folder.hpp>
 #include <hone/nn/weights_io.hpp>
 #include <hone/peft/lora.hpp>
+#include <hone/peft/method_folders.hpp>
 
 #include <algorithm>
 #include <filesystem>
@@ -213,6 +214,7 @@ AdapterContents<typename Model::DeviceType> adapter_contents(Model& model, const
 template <class Model>
 void save_adapter(Model& model, const std::filesystem::path& folder, const std::string& base_model = {},
                   const std::string& name = "default") {
+  if (save_method(model, folder, base_model)) return;  // another method than LoRA
   auto contents = adapter_contents(model, name);
   if (!base_model.empty()) contents.config.base_model_name_or_path = base_model;
   check_replaceable(folder);
@@ -228,6 +230,7 @@ void save_adapter(Model& model, const std::filesystem::path& folder, const std::
 template <class Model>
 void load_adapter(Model& model, const std::filesystem::path& folder,
                   const std::shared_ptr<AdapterSwitch>& adapter = std::make_shared<AdapterSwitch>()) {
+  if (load_method(model, folder)) return;
   const auto config = read_adapter_config(folder);
   refuse_unsupported(config, (folder / "adapter_config.json").string());
   detail::load_lora(model, folder, config, adapter);

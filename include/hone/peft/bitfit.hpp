@@ -5,12 +5,18 @@
 #include <hone/peft/lora.hpp>
 
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace hone {
 
 /// What to attach. There is nothing to choose.
-struct BitFit {};
+struct BitFit {
+  static constexpr std::string_view method = "bitfit";
+
+  template <class F>
+  void visit_settings(F&&) const {}
+};
 
 /// y += b beside a linear's part: the change of the bias that the base has there, or of none.
 template <class T, Device D>

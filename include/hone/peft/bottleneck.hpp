@@ -9,12 +9,15 @@
 #include <algorithm>
 #include <cmath>
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace hone {
 
 /// What to attach; names of BnConfig.
 struct Bottleneck {
+  static constexpr std::string_view method = "bottleneck";
+
   double reduction_factor = 16;  ///< hidden_size / size of the bottleneck ...
   std::int64_t size = 0;         ///< ... unless this says the size
   Activation non_linearity = Activation::relu;
@@ -34,6 +37,18 @@ struct Bottleneck {
   /// Beside the feed-forward: y += 4 f(stream).
   static Bottleneck parallel() {
     return {.reduction_factor = 2, .original_ln_before = false, .is_parallel = true, .scaling = 4};
+  }
+
+  /// f(key, value) for every setting, by its key.
+  template <class F>
+  void visit_settings(F&& f) const {
+    f("bottleneck", std::string(is_parallel ? "parallel" : original_ln_before ? "pfeiffer" : "houlsby"));
+    if (size > 0)
+      f("bottleneck_size", size);
+    else
+      f("reduction_factor", reduction_factor);
+    f("non_linearity", std::string(name_of(non_linearity)));
+    f("scaling", scaling);
   }
 
   std::int64_t bottleneck_size(std::int64_t hidden) const {

@@ -6,15 +6,32 @@
 
 #include <algorithm>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
 namespace hone {
 
+namespace detail {
+// Functions: g++ 12 fails on lists of strings that stand in the struct itself.
+inline std::vector<std::string> ia3_targets() { return {"k_proj", "v_proj", "down_proj"}; }
+inline std::vector<std::string> ia3_inputs() { return {"down_proj"}; }
+}  // namespace detail
+
 /// What to attach; names of PEFT's IA3Config, defaults as PEFT has them for Llama.
 struct IA3 {
-  std::vector<std::string> target_modules = {"k_proj", "v_proj", "down_proj"};
-  std::vector<std::string> feedforward_modules = {"down_proj"};  ///< of those: the input is scaled, not the output
+  static constexpr std::string_view method = "ia3";
+
+  std::vector<std::string> target_modules = detail::ia3_targets();
+  std::vector<std::string> feedforward_modules =
+      detail::ia3_inputs();  ///< of those: the input is scaled, not the output
+
+  /// f(key, value) for every setting, by its key.
+  template <class F>
+  void visit_settings(F&& f) const {
+    f("target_modules", target_modules);
+    f("feedforward_modules", feedforward_modules);
+  }
 };
 
 /// y *= l on the output of a linear's part.

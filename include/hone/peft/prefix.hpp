@@ -10,16 +10,27 @@
 #include <cmath>
 #include <cstdint>
 #include <string>
+#include <string_view>
 #include <utility>
 
 namespace hone {
 
 /// What to attach; names of PEFT's PrefixTuningConfig.
 struct PrefixTuning {
+  static constexpr std::string_view method = "prefix";
+
   std::int64_t num_virtual_tokens = 20;
   bool prefix_projection = false;        ///< rows = tanh(E W1^T + b1) W2^T + b2
   std::int64_t encoder_hidden_size = 0;  ///< of that MLP; 0: as wide as the keys
   std::uint64_t seed = 42;
+
+  /// f(key, value) for every setting, by its key.
+  template <class F>
+  void visit_settings(F&& f) const {
+    f("num_virtual_tokens", num_virtual_tokens);
+    f("prefix_projection", prefix_projection);
+    if (prefix_projection) f("encoder_hidden_size", encoder_hidden_size);
+  }
 
   void validate() const {
     check(num_virtual_tokens >= 1 && num_virtual_tokens <= 65536,

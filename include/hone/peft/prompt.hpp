@@ -21,10 +21,19 @@ inline constexpr std::array<std::string_view, 3> prompt_init_names = {"RANDOM", 
 
 /// What to attach; names of PEFT's PromptTuningConfig.
 struct PromptTuning {
+  static constexpr std::string_view method = "prompt";
+
   std::int64_t num_virtual_tokens = 20;
   PromptInit init = PromptInit::random;
   std::vector<std::int32_t> init_ids = {};  ///< tokens of the text that TEXT begins with
   std::uint64_t seed = 42;
+
+  /// f(key, value) for every setting, by its key.
+  template <class F>
+  void visit_settings(F&& f) const {
+    f("num_virtual_tokens", num_virtual_tokens);
+    f("prompt_tuning_init", std::string(prompt_init_names[static_cast<std::size_t>(init)]));
+  }
 
   void validate() const {
     check(num_virtual_tokens >= 1 && num_virtual_tokens <= 65536,

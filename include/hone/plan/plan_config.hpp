@@ -25,6 +25,7 @@ struct PlanConfig {
   std::int64_t max_length = 1024;                ///< tokens of a row
   std::int64_t gradient_accumulation_steps = 1;  ///< batches of an optimizer step
   std::optional<BatchSizes> batches = {};        ///< of the real rows; else one of batch_size x max_length each
+  std::int64_t most_documents = 0;               ///< of a batch, its padding included; 0: batch_size + 1
   std::int64_t max_new_tokens = 256;             ///< the end of a generated sequence of max_length; all but one at most
 };
 
@@ -44,6 +45,11 @@ inline BatchSizes batch_sizes(const PlanConfig& config) {
   if (config.batches) return *config.batches;
   const std::int64_t tokens = batch_tokens(config.batch_size, config.max_length);
   return {{tokens}, {tokens}};
+}
+
+/// The most documents of a training batch: its rows and its padding.
+inline std::int64_t most_documents(const PlanConfig& config) {
+  return config.most_documents > 0 ? config.most_documents : config.batch_size + 1;
 }
 
 /// Tokens of the prompt that generation is planned for: what max_new_tokens leave of max_length.

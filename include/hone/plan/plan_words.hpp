@@ -69,6 +69,18 @@ inline void add_lora_settings(const LoRA& lora, std::vector<RunSetting>& out) {
 
 }  // namespace detail
 
+namespace detail {
+/// f(key, value) for every setting of a method that is attached as a whole; LoRA's are listed apart.
+template <class F>
+void visit_settings(const Method& method, F&& f) {
+  std::visit(
+      [&](const auto& one) {
+        if constexpr (requires { one.config.visit_settings(f); }) one.config.visit_settings(f);
+      },
+      method);
+}
+}  // namespace detail
+
 /// All settings that memory and work depend on, keyed as the flags of training are.
 inline std::vector<RunSetting> run_settings(const PlanConfig& config) {
   std::vector<RunSetting> out = {{"method", std::string(name_of(config.step.method))}};
@@ -78,7 +90,11 @@ inline std::vector<RunSetting> run_settings(const PlanConfig& config) {
     out.push_back({"lora_dropout", tuning->lora.dropout});
     out.push_back({"use_rslora", tuning->lora.use_rslora});
     out.push_back({"target_modules", tuning->target_modules});
+    detail::add_lora_settings(tuning->lora, out);
   }
+  detail::visit_settings(config.step.method, [&](std::string_view key, const auto& value) {
+    out.push_back({key, value});
+  });
   const auto* sgd = std::get_if<SgdOptions>(&config.step.optimizer);
   if (config.model.quantization) {
     const bool four = config.model.quantization->type == QuantType::nf4;
@@ -106,7 +122,6 @@ inline std::string text_of(const RunSetting::Value& value) {
         if constexpr (std::is_same_v<V, std::vector<std::string>>)
           return detail::comma_list(v);
         else if constexpr (std::is_same_v<V, bool>)
-    detail::add_lora_settings(tuning->lora, out);
           return v ? "true" : "false";
         else
           return fmt::format("{}", v);
@@ -118,7 +133,14 @@ inline std::string text_of(const RunSetting::Value& value) {
 inline std::string method_words(const StepConfig& step) {
   const std::string optimizer = std::holds_alternative<SgdOptions>(step.optimizer) ? "sgd" : "adamw";
   const auto* tuning = std::get_if<LoraTuning>(&step.method);
-  if (tuning == nullptr) return "all weights; " + optimizer;
+  if (std::holds_alternative<FullTuning>(step.method)) return "all weights; " + optimizer;
+  if (tuning == nullptr) {
+    std::string out(name_of(step.method));
+    detail::visit_settings(step.method, [&](std::string_view key, const auto& value) {
+      out += fmt::format(", {} {}", key, text_of(RunSetting::Value(value)));
+    });
+    return out + "; " + optimizer;
+  }
   return fmt::format("{} r {}, alpha {} on {}; {}", tuning->lora.use_dora ? "DoRA" : "LoRA", tuning->lora.r,
                      tuning->lora.alpha, detail::comma_list(tuning->target_modules), optimizer);
 }

@@ -18,9 +18,6 @@ inline std::string_view name_of(Recompute recompute) {
   constexpr std::array<std::string_view, 3> names = {"none", "selective", "full"};
   return names[static_cast<std::size_t>(recompute)];
 }
-inline std::string_view name_of(const Method& method) {
-  return std::holds_alternative<FullTuning>(method) ? "full" : "lora";
-}
 
 /// The rank of LoRA, 0 for another method.
 inline std::int64_t lora_r(const PlanConfig& config) {

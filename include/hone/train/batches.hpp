@@ -39,7 +39,7 @@ struct BatchOptions {
 class BatchPlan {
  public:
   BatchPlan(const std::vector<Example>& examples, const BatchOptions& options)
-      : examples_(&examples), options_(options) {
+      : examples_(&examples), options_(options), most_documents_(options.packing ? 0 : options.batch_size + 1) {
     check(options.batch_size >= 1, "batch_size: {} must be at least 1", options.batch_size);
   }
 
@@ -76,9 +76,14 @@ class BatchPlan {
   /// The same in a batch that is used again.
   void fill(Batch& batch, const std::vector<std::size_t>& members) const {
     batch.clear();
+    batch.most_documents = most_documents_;
     for (const std::size_t index : members) batch.add((*examples_)[index]);
     batch.pad_to_multiple(options_.packing ? round_up(capacity(), token_multiple) : token_multiple);
   }
+
+  /// The most documents of a batch, its padding included; 0 where packing leaves that open until it is told.
+  std::int64_t most_documents() const { return most_documents_; }
+  void set_most_documents(std::int64_t most) { most_documents_ = most; }
 
   /// Tokens of the batch make() would give.
   std::int64_t tokens(const std::vector<std::size_t>& members) const {
@@ -92,6 +97,7 @@ class BatchPlan {
 
   const std::vector<Example>* examples_;
   BatchOptions options_;
+  std::int64_t most_documents_;
 };
 
 /// Batches of a JSONL file for a plain loop: `for (const auto& batch : instruction_batches(path, tokenizer, {...}))`.

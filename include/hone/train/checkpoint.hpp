@@ -81,6 +81,7 @@ void save_trained(Llama<T, D>& model, const std::filesystem::path& folder, const
 template <class T, Device D>
 void load_trained(Llama<T, D>& model, const std::filesystem::path& folder) {
   if (!has_adapters(model)) return read_weights(model, TensorFiles(folder), model.config().tie_word_embeddings);
+  if (reload_method(model, folder)) return;
   const TensorFiles files(folder, "adapter_model");
   for (const auto& tensor : adapter_contents(model).tensors)
     std::visit([&](const auto& value) { detail::read_tensor(files, tensor.name, value); }, tensor.value);

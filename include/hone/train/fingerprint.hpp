@@ -54,6 +54,10 @@ inline std::string fingerprint(const TrainConfig& config, const Policy& policy, 
   for (const std::int64_t layer : config.layers_to_transform) add(layer);
   add(config.load_in_4bit, config.load_in_8bit, config.bnb_4bit_quant_type, config.bnb_4bit_use_double_quant);
   for (const std::string& name : config.llm_int8_skip_modules) add(name);
+  add(config.bottleneck, config.reduction_factor.value_or(0), config.bottleneck_size, config.non_linearity.value_or(""),
+      config.scaling.value_or(0), config.num_virtual_tokens, config.prefix_projection, config.encoder_hidden_size,
+      config.prompt_tuning_init, config.prompt_tuning_init_text);
+  for (const std::string& name : config.feedforward_modules) add(name);
   add(policy.name, config.batch_size, config.gradient_accumulation_steps, config.max_length, config.packing,
       config.loss_chunk, config.seed, total_steps);
   add(config.resolved_learning_rate(), config.lr_scheduler, config.warmup_ratio, config.min_lr_ratio);

@@ -23,8 +23,13 @@ struct RunLayout {
       : train(data.train, {config.batch_size, config.max_length, config.packing, true, config.seed}),
         valid(data.valid, {config.batch_size, config.max_length, false, false, config.seed}) {
     lay_out_epochs(config);
+    std::size_t most_rows = 0;
     for (const auto& one : epochs)
-      for (const auto& members : one) sizes.train.insert(train.tokens(members));
+      for (const auto& members : one) {
+        sizes.train.insert(train.tokens(members));
+        most_rows = std::max(most_rows, members.size());
+      }
+    if (config.packing) train.set_most_documents(static_cast<std::int64_t>(most_rows) + 1);
     if (!data.valid.empty()) valid_epoch = valid.epoch(0);
     for (const auto& members : valid_epoch) sizes.evaluate.insert(valid.tokens(members));
   }
@@ -95,7 +100,9 @@ inline PlanConfig with_rows(PlanConfig plan, TrainConfig config, const TrainingD
   if (plan.max_length != config.max_length) return plan;
   config.batch_size = plan.batch_size;
   config.gradient_accumulation_steps = plan.gradient_accumulation_steps;
-  plan.batches = RunLayout(config, data).sizes;
+  const RunLayout layout(config, data);
+  plan.batches = layout.sizes;
+  plan.most_documents = layout.train.most_documents();
   return plan;
 }
 

@@ -25,7 +25,7 @@ struct TrainConfig {
   double val_size = 0.05;
   std::string output_dir;
   std::string format = "auto";
-  std::string method = "lora";  ///< lora, full
+  std::string method = "lora";  ///< full, lora, ia3, bitfit, bottleneck, prefix, prompt
   std::int64_t lora_r = 16;
   double lora_alpha = 32;
   double lora_dropout = 0;
@@ -41,15 +41,26 @@ struct TrainConfig {
   bool load_in_4bit = false;  ///< QLoRA: the linears of the blocks are stored in NF4
   bool load_in_8bit = false;  ///< the same in int8
   std::string bnb_4bit_quant_type = "nf4";
-  bool bnb_4bit_use_double_quant = true;           ///< NF4's scales are quantised as well
-  std::vector<std::string> llm_int8_skip_modules;  ///< linears that stay as they are, in either form
-  bool from_scratch = false;                       ///< random weights in place of the folder's
-  std::string dtype = "auto";                      ///< fp32, mixed, bf16; auto: fp32 on the processor
-  std::int64_t batch_size = 4;                     ///< rows; 0: auto, as many as fit
+  bool bnb_4bit_use_double_quant = true;                         ///< NF4's scales are quantised as well
+  std::vector<std::string> llm_int8_skip_modules;                ///< linears that stay as they are, in either form
+  std::vector<std::string> feedforward_modules = {"down_proj"};  ///< of ia3: their input is scaled
+  std::string bottleneck = "pfeiffer";                           ///< houlsby, pfeiffer, parallel
+  std::optional<double> reduction_factor;                        ///< hidden_size / size; 16, parallel: 2
+  std::int64_t bottleneck_size = 0;                              ///< 0: as reduction_factor says
+  std::optional<std::string> non_linearity;                      ///< relu, houlsby: swish
+  std::optional<double> scaling;                                 ///< 1, parallel: 4
+  std::int64_t num_virtual_tokens = 20;                          ///< of prefix and prompt
+  bool prefix_projection = false;
+  std::int64_t encoder_hidden_size = 0;  ///< of the projection; 0: as wide as the keys
+  std::string prompt_tuning_init = "RANDOM";
+  std::string prompt_tuning_init_text;
+  bool from_scratch = false;    ///< random weights in place of the folder's
+  std::string dtype = "auto";   ///< fp32, mixed, bf16; auto: fp32 on the processor
+  std::int64_t batch_size = 4;  ///< rows; 0: auto, as many as fit
   std::int64_t gradient_accumulation_steps = 1;
   double num_epochs = 3;
   std::optional<std::int64_t> max_steps;
-  std::optional<double> learning_rate;  ///< 2e-4; full: 2e-5
+  std::optional<double> learning_rate;  ///< as the method has it: see resolved_learning_rate()
   std::string lr_scheduler = "cosine";
   double warmup_ratio = 0.03;
   double min_lr_ratio = 0;
@@ -76,7 +87,16 @@ struct TrainConfig {
   std::int64_t vram_budget = 0;       ///< bytes of the device, 0 = none
 
   bool full() const { return method == "full"; }
-  double resolved_learning_rate() const { return learning_rate.value_or(full() ? 2e-5 : 2e-4); }
+  /// The fewer weights a method has, the further they must go.
+  double resolved_learning_rate() const {
+    if (learning_rate) return *learning_rate;
+    if (full()) return 2e-5;
+    if (method == "bottleneck") return 1e-4;
+    if (method == "bitfit") return 1e-3;
+    if (method == "ia3") return 3e-3;
+    if (method == "prefix") return 1e-2;
+    return method == "prompt" ? 3e-2 : 2e-4;
+  }
   double resolved_weight_decay() const { return weight_decay.value_or(full() ? 0.1 : 0.0); }
 };
 
@@ -103,7 +123,9 @@ inline void check_range(std::string_view key, double value, double low, double h
 inline void validate_settings(const TrainConfig& config) {
   using detail::check_choice;
   using detail::check_range;
-  check_choice("method", config.method, {"lora", "full"});
+  check_choice("method", config.method, {"full", "lora", "ia3", "bitfit", "bottleneck", "prefix", "prompt"});
+  check_choice("bottleneck", config.bottleneck, {"houlsby", "pfeiffer", "parallel"});
+  check_choice("prompt_tuning_init", config.prompt_tuning_init, {"RANDOM", "SAMPLE_VOCAB", "TEXT"});
   check_choice("dtype", config.dtype, {"auto", "fp32", "mixed", "bf16"});
   check_choice("optimizer", config.optimizer, {"adamw", "sgd"});
   check_choice("gradient_checkpointing", config.gradient_checkpointing, {"none", "selective", "full", "auto"});

@@ -85,6 +85,7 @@ class Trainer {
   PlanConfig planned_run() const {
     PlanConfig run = plan_config(config_, model_config_, policy_);
     run.batches = layout_.sizes;
+    run.most_documents = layout_.train.most_documents();
     return run;
   }
 
