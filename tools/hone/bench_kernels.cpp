@@ -15,36 +15,17 @@
 #include <hone/ops/attention.hpp>
 #include <hone/ops/rope.hpp>
 #include <hone/optim/adamw.hpp>
-#include <hone/tensor/tensor.hpp>
 
 #include <cxxabi.h>
 #include <dlfcn.h>
 
 #include <cstdlib>
+#include <iterator>
 #include <memory>
+#include <utility>
 
 namespace hone::cli {
 namespace {
-
-/// One run of an op, with shapes that a table can print.
-struct KernelCase {
-  const char* shapes;
-  void (*run)(const Emu& device);
-};
-
-/// Values between -1 and 1 that do not repeat within a row.
-template <class T>
-Tensor<T, Emu> values(const Emu& device, const Shape& shape) {
-  std::vector<T> out;
-  for (std::int64_t i = 0; i < shape.elements(); ++i) out.push_back(T(static_cast<float>(i * 37 % 2001 - 1000) / 1000));
-  return Tensor<T, Emu>::from(device, shape, out);
-}
-
-Tensor<std::int32_t, Emu> ids(const Emu& device, std::int64_t count, std::int64_t below) {
-  std::vector<std::int32_t> out;
-  for (std::int64_t i = 0; i < count; ++i) out.push_back(static_cast<std::int32_t>(i * 131 % below));
-  return Tensor<std::int32_t, Emu>::from(device, {count}, out);
-}
 
 // One layer of Qwen2.5-0.5B has rows of 896 and an MLP of 4864; 32 tokens keep the emulator's part short.
 constexpr std::int64_t tokens = 32, hidden = 896, mlp = 4864, vocabulary = 4096;
@@ -155,7 +136,7 @@ void adamw(const Emu& device) {
   optimizer.step();
 }
 
-constexpr KernelCase every_case[] = {
+const KernelCase every_case[] = {
     {"(32, 896)", &copies},
     {"(32, 896)", &bias},
     {"(32, 4864)", &swiglu},
@@ -171,6 +152,12 @@ constexpr KernelCase every_case[] = {
     {"128 tokens, 2/1 heads of 64", &attention_of<float, 64>},
     {"(32, 896), master, fp32 m v", &adamw},
 };
+
+std::vector<KernelCase> all_cases() {
+  std::vector<KernelCase> cases(std::begin(every_case), std::end(every_case));
+  for (auto& rung : study_cases()) cases.push_back(std::move(rung));
+  return cases;
+}
 
 /// "swiglu_forward_kernel<bf16, 8>" from the address of the instantiation, which the linker keeps by name; the launch's
 /// own name where it does not. cuda/registers.json has the same names.
@@ -199,7 +186,7 @@ std::vector<KernelRow> run_kernel_cases(const std::string& only) {
   const emulator::WithSettings settings({.count_requests = true, .keep_launches = true});
   const Emu device;
   std::vector<KernelRow> rows;
-  for (const KernelCase& one : every_case) {
+  for (const KernelCase& one : all_cases()) {
     emulator::launch_records().clear();
     one.run(device);
     for (const auto& record : emulator::launch_records()) {
