@@ -1,6 +1,7 @@
 // Compiles the primitives that no kernel uses yet for a card. Nothing here runs:
 //   nvcc -std=c++20 -arch=sm_90a -Iinclude -Icuda -Werror all-warnings -c cuda/prim_check.cu -o /dev/null
 #include <hone/prim/atomic.cuh>
+#include <hone/prim/cluster.cuh>
 #include <hone/prim/mma.cuh>
 #include <hone/prim/named_barrier.cuh>
 #include <hone/prim/tma.cuh>
@@ -25,6 +26,19 @@ __global__ void integers_kernel(int* out, unsigned long long* wide) {
   atomic_compare_exchange(out + 3, 0, sum);
   memory_fence();
   atomic_add(wide, 1);
+}
+
+/// Empty before sm_90.
+__global__ void cluster_kernel(int* out) {
+#if !defined(__CUDA_ARCH__) || __CUDA_ARCH__ >= 900
+  auto& shared = shared_memory<int>();
+  shared = cluster_rank();
+  cluster_sync();
+  const int next = *cluster_map(&shared, (cluster_rank() + 1) % cluster_size());
+  cluster_arrive();
+  out[threadIdx.x] = next;
+  cluster_wait();
+#endif
 }
 
 template <class T>

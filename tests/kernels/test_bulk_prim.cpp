@@ -3,6 +3,7 @@
 #include "emu/lambda_kernel.hpp"
 
 #include <hone/device/launch.cuh>
+#include <hone/prim/cluster.cuh>
 #include <hone/prim/mbarrier.cuh>
 #include <hone/prim/named_barrier.cuh>
 #include <hone/prim/tma.cuh>
@@ -14,6 +15,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <vector>
 
 namespace hone {
 inline namespace HONE_TARGET {
@@ -75,6 +77,18 @@ __global__ void pipeline_kernel(TensorMap a, TensorMap b, TensorMap c, int k) {
   tma_store(c, 0, 0, s.c);
   tma_store_commit();
   tma_store_wait<0>();
+}
+
+/// Sum over a cluster: every block adds what lies in all of them, in the order of their numbers.
+template <int Barriers>
+__global__ void cluster_sum_kernel(const float* in, float* out) {
+  auto& mine = shared_memory<float>();
+  if (thread_index() == 0) store(&mine, load(in + blockIdx.x));
+  cluster_sync();
+  float sum = 0;
+  for (int rank = 0; rank < cluster_size(); ++rank) sum += load(cluster_map(&mine, rank));
+  if (Barriers > 1) cluster_sync();
+  if (thread_index() == 0) store(out + blockIdx.x, sum);
 }
 
 }  // namespace HONE_TARGET
@@ -140,4 +154,19 @@ TEST_CASE("a bulk store of what was written without a fence is refused") {
   const auto text = test::error_of([] { wrong<Slip::no_proxy_fence>({}); });
   CHECK(test::contains(text, "tma_store"));
   CHECK(test::contains(text, "has not called async_proxy_fence() since"));
+}
+
+TEST_CASE("blocks of a cluster add what all of them hold") {
+  for (const auto order : {emulator::Order::forward, emulator::Order::reversed, emulator::Order::seeded}) {
+    const emulator::WithSettings scope({.order = order});
+    const std::vector<float> in{1, 2, 4, 8, 16, 32};
+    std::vector<float> out(6, -1);
+    Emu device(Target{.kind = DeviceKind::emu, .alignment = 256, .sm = 90});
+    const gpu::LaunchShape shape{{6}, {32}, sizeof(float), 3};
+    launch(device, "cluster_sum", shape, &cluster_sum_kernel<2>, in.data(), out.data());
+    CHECK(out == std::vector<float>{7, 7, 7, 56, 56, 56});
+    const auto text =
+        test::error_of([&] { launch(device, "cluster_sum", shape, &cluster_sum_kernel<1>, in.data(), out.data()); });
+    CHECK(test::contains(text, "which has ended; a cluster barrier keeps it waiting"));
+  }
 }

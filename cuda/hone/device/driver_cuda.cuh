@@ -24,8 +24,21 @@ inline int cuda_launch(const KernelCall& call, void* stream) {
                                                     static_cast<int>(call.shape.shared_bytes));
     if (status != cudaSuccess) return status;
   }
-  return cudaLaunchKernel(call.function, to_dim3(call.shape.grid), to_dim3(call.shape.block), call.arguments,
-                          call.shape.shared_bytes, stream_from(stream));
+  if (call.shape.cluster == 1)
+    return cudaLaunchKernel(call.function, to_dim3(call.shape.grid), to_dim3(call.shape.block), call.arguments,
+                            call.shape.shared_bytes, stream_from(stream));
+  cudaLaunchAttribute together{};
+  together.id = cudaLaunchAttributeClusterDimension;
+  together.val.clusterDim.x = call.shape.cluster;
+  together.val.clusterDim.y = together.val.clusterDim.z = 1;
+  cudaLaunchConfig_t config{};
+  config.gridDim = to_dim3(call.shape.grid);
+  config.blockDim = to_dim3(call.shape.block);
+  config.dynamicSmemBytes = call.shape.shared_bytes;
+  config.stream = stream_from(stream);
+  config.attrs = &together;
+  config.numAttrs = 1;
+  return cudaLaunchKernelExC(&config, call.function, call.arguments);
 }
 
 inline int cuda_most_threads(int* out, const void* function) {

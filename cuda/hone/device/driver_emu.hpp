@@ -11,7 +11,8 @@ namespace detail {
 
 inline int emulated_launch(const KernelCall& call) {
   const auto dim3 = [](const Box& box) { return emulator::Dim3(box.x, box.y, box.z); };
-  const emulator::LaunchShape shape{dim3(call.shape.grid), dim3(call.shape.block), call.shape.shared_bytes};
+  const emulator::LaunchShape shape{dim3(call.shape.grid), dim3(call.shape.block), call.shape.shared_bytes,
+                                    call.shape.cluster};
   // The emulator's body takes one pointer; CUDA's launch takes a function and its arguments.
   emulator::launch(call.name, shape,
                    {[](void* context) {

@@ -108,6 +108,41 @@ inline void async_proxy_fence(Where where = Where::here()) {
   block.state().proxy.fence(block.thread_number());
 }
 
+/// barrier.cluster.arrive: counts, and goes on.
+inline void cluster_arrive(Where where = Where::here()) {
+  Block& block = this_block(where);
+  AsyncState& self = block.async();
+  if (self.arrived) block.fail_here("cluster_arrive {}: arrives again without having waited", to_string(where));
+  self.arrived = true;
+  self.phase = block.cluster()->barrier().phase();
+  block.cluster()->arrive(block);
+}
+
+/// barrier.cluster.wait: until all threads of the cluster have arrived.
+inline void cluster_wait(Where where = Where::here()) {
+  Block& block = this_block(where);
+  AsyncState& self = block.async();
+  if (!self.arrived) block.fail_here("cluster_wait {}: waits without having arrived", to_string(where));
+  const ClusterBarrier& barrier = block.cluster()->barrier();
+  while (barrier.phase() == self.phase) block.wait_for(barrier, where);
+  self.arrived = false;
+}
+
+/// mapa: where the object at `at` of this block's shared memory lies in block `rank` of the cluster.
+template <class T>
+T* map_shared(T* at, int rank, Where where = Where::here()) {
+  Block& block = this_block(where);
+  Cluster& cluster = *block.cluster();
+  if (rank < 0 || rank >= cluster.size())
+    block.fail_here("map_shared {}: block {} of a cluster of {}", to_string(where), rank, cluster.size());
+  if (!block.is_shared(at)) block.fail_here("map_shared {}: not in shared memory", to_string(where));
+  if (rank != block.rank() && cluster.barrier().phase() == 0)
+    block.fail_here("map_shared {}: before the cluster's first barrier nobody knows that block {} has begun",
+                    to_string(where), rank);
+  const auto offset = reinterpret_cast<const std::byte*>(at) - block.shared_begin();
+  return reinterpret_cast<T*>(cluster.block(rank).shared_begin() + offset);
+}
+
 /// For what reads shared memory by the async proxy.
 inline void check_fenced(Block& block, const char* name, const void* at, std::size_t bytes, const Where& where) {
   const int writer = block.state().proxy.unfenced(at, bytes);

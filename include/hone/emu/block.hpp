@@ -46,10 +46,21 @@ inline void order_numbers(std::vector<std::int64_t>& numbers, std::int64_t count
     for (std::size_t i = numbers.size(); i > 1; --i) std::swap(numbers[i - 1], numbers[next_random(random) % i]);
 }
 
+class Block;
+class Cluster;
+
+namespace detail {
+inline constinit thread_local Block* running_block = nullptr;
+}
+
 class Block {
  public:
-  Block(const char* kernel, const Dim3& size, std::size_t shared_bytes, const Settings& settings, Counters& counters)
-      : kernel_(kernel),
+  /// `cluster` is what the block belongs to when it runs beside others, as number `rank`.
+  Block(const char* kernel, const Dim3& size, std::size_t shared_bytes, const Settings& settings, Counters& counters,
+        Cluster* cluster = nullptr, int rank = 0)
+      : cluster_(cluster),
+        rank_(rank),
+        kernel_(kernel),
         size_(size),
         shared_bytes_(shared_bytes),
         settings_(settings),
@@ -69,6 +80,14 @@ class Block {
 
   /// Runs block `index` to its end, or throws what one of its threads threw or what the scheduler found.
   void run(const Dim3& index, const Body& body) {
+    begin(index, body);
+    while (pass()) {
+    }
+    finish();
+  }
+
+  // The parts of it, for blocks that run beside one another.
+  void begin(const Dim3& index, const Body& body) {
     index_ = index;
     body_ = body;
     if (shared_ != nullptr) std::memset(shared_, poison_byte, shared_bytes_);
@@ -78,8 +97,42 @@ class Block {
       thread.state = State::unborn;
       thread.copies.clear();
     }
-    while (!cancelled_ && pass()) {
+  }
+  /// Runs every thread that can run; opens the barrier when nobody can. False when nothing is left to do. Forward and
+  /// reversed, a warp runs ahead of the others as far as it can, which is what finds a missing barrier; seeded, threads
+  /// of all warps take turns.
+  bool pass() {
+    if (cancelled_) return false;
+    detail::running_block = this;
+    blockIdx = index_;
+    bool progress = false;
+    order_numbers(order_, static_cast<std::int64_t>(threads_.size()), settings_.order, random_);
+    for (std::size_t begin = 0, end = 0; begin < order_.size(); begin = end) {
+      end = settings_.order == Order::seeded ? order_.size() : end_of_warp(begin);
+      do {
+        met_ = false;
+        for (std::size_t i = begin; i < end; ++i) {
+          const Thread& thread = threads_[static_cast<std::size_t>(order_[i])];
+          if (thread.state != State::unborn && thread.state != State::runnable) continue;
+          progress = true;
+          resume(static_cast<int>(order_[i]));
+          if (cancelled_) return false;
+        }
+      } while (met_ && settings_.order != Order::seeded);
     }
+    return progress || open_barrier();
+  }
+  /// True when a thread failed, or all have ended.
+  bool failed() const { return cancelled_; }
+  bool ended() const {
+    return std::all_of(threads_.begin(), threads_.end(), [](const Thread& t) { return t.state == State::finished; });
+  }
+  /// Brings the threads that are left to their ends, because another block failed.
+  void stop() {
+    cancelled_ = true;
+    unwind();
+  }
+  void finish() {
     if (!cancelled_) check_all_finished();
     if (cancelled_) {
       unwind();
@@ -133,9 +186,14 @@ class Block {
     park(self, State::at_event);
   }
   void signal(const Event& event) {
+    wake(event);
+    running().atomics_in_a_row = 0;
+  }
+  /// The same from another block.
+  void wake(const Event& event) {
     for (auto& thread : threads_)
       if (thread.state == State::at_event && thread.event == &event) thread.state = State::runnable;
-    running().atomics_in_a_row = spins_ = 0;
+    spins_ = 0;
     met_ = true;
   }
 
@@ -167,6 +225,12 @@ class Block {
     const auto at = reinterpret_cast<std::uintptr_t>(address), begin = reinterpret_cast<std::uintptr_t>(shared_);
     return shared_ != nullptr && at >= begin && at < begin + shared_bytes_;
   }
+
+  std::size_t shared_bytes() const { return shared_bytes_; }
+  std::byte* shared_begin() const { return shared_; }
+  Cluster* cluster() const { return cluster_; }
+  int rank() const { return rank_; }
+  const Dim3& index() const { return index_; }
 
   AsyncQueue& copies() { return running().copies; }
   Counters& counters() { return counters_; }
@@ -208,28 +272,6 @@ class Block {
     if (cancelled_) throw Cancelled{};
   }
 
-  /// Runs every thread that can run; opens the barrier when nobody can. False when nothing is left to do. Forward and
-  /// reversed, a warp runs ahead of the others as far as it can, which is what finds a missing barrier; seeded, threads
-  /// of all warps take turns.
-  bool pass() {
-    bool progress = false;
-    order_numbers(order_, static_cast<std::int64_t>(threads_.size()), settings_.order, random_);
-    for (std::size_t begin = 0, end = 0; begin < order_.size(); begin = end) {
-      end = settings_.order == Order::seeded ? order_.size() : end_of_warp(begin);
-      do {
-        met_ = false;
-        for (std::size_t i = begin; i < end; ++i) {
-          const Thread& thread = threads_[static_cast<std::size_t>(order_[i])];
-          if (thread.state != State::unborn && thread.state != State::runnable) continue;
-          progress = true;
-          resume(static_cast<int>(order_[i]));
-          if (cancelled_) return false;
-        }
-      } while (met_ && settings_.order != Order::seeded);
-    }
-    return progress || open_barrier();
-  }
-
   /// Where the warp that starts at order_[begin] ends.
   std::size_t end_of_warp(std::size_t begin) const {
     std::size_t end = begin;
@@ -242,7 +284,8 @@ class Block {
     Thread& thread = running();
     threadIdx = thread.index;
     if (thread.state == State::unborn) {
-      thread.fiber.start(StackPool::of_this_thread().at(static_cast<std::size_t>(number)), &Block::thread_main, this);
+      const std::size_t stack = static_cast<std::size_t>(rank_) * threads_.size() + static_cast<std::size_t>(number);
+      thread.fiber.start(StackPool::of_this_thread().at(stack), &Block::thread_main, this);
       thread.state = State::runnable;
       thread.atomics_in_a_row = 0;
     }
@@ -317,12 +360,16 @@ class Block {
 
   /// Brings every thread that waits to its end by an exception, so that what lives on its stack is destroyed.
   void unwind() {
+    detail::running_block = this;
+    blockIdx = index_;
     for (std::size_t i = 0; i < threads_.size(); ++i) {
       const State state = threads_[i].state;
       if (state != State::unborn && state != State::finished) resume(static_cast<int>(i));
     }
   }
 
+  Cluster* cluster_;
+  int rank_;
   const char* kernel_;
   Dim3 size_;
   Dim3 index_;

@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <cstddef>
+#include <cstdint>
 #include <map>
 #include <string>
 #include <vector>
@@ -26,6 +27,8 @@ struct AsyncState {
   std::map<float*, Accumulators> accumulators;
   bool wgmma_fenced = false;
   std::int64_t wgmmas = 0;  ///< issued so far; the four warps of a group must agree
+  bool arrived = false;     ///< at the cluster's barrier, and has not waited there yet
+  std::uint64_t phase = 0;  ///< of that barrier when it arrived
   int registers = 0;        ///< that setmaxnreg left it; 0: not called
 };
 
@@ -46,6 +49,7 @@ struct BlockState {
   std::string left_open(int thread) const {
     const AsyncState& own = threads[static_cast<std::size_t>(thread)];
     if (!own.stores.empty()) return "bulk stores that it did not wait for are under way";
+    if (own.arrived) return "it has arrived at the cluster's barrier and not waited there";
     if (!own.products.empty()) return "wgmma that it did not wait for is under way";
     return {};
   }

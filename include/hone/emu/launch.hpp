@@ -2,7 +2,7 @@
 // in.
 #pragma once
 
-#include <hone/emu/block.hpp>
+#include <hone/emu/cluster.hpp>
 
 #include <cstddef>
 #include <cstdint>
@@ -15,6 +15,7 @@ struct LaunchShape {
   Dim3 grid;
   Dim3 block;
   std::size_t shared_bytes = 0;  ///< dynamic shared memory of a block
+  unsigned cluster = 1;          ///< blocks along x that run together
 };
 
 /// One launch and what it did.
@@ -29,10 +30,6 @@ struct LaunchRecord {
 inline std::vector<LaunchRecord>& launch_records() {
   static thread_local std::vector<LaunchRecord> records;
   return records;
-}
-
-namespace detail {
-inline constinit thread_local Block* running_block = nullptr;
 }
 
 /// The block whose thread runs now.
@@ -51,6 +48,10 @@ inline void check_shape(const char* kernel, const LaunchShape& shape) {
   check(grid.count() >= 1 && grid.x <= most_blocks_x && grid.y <= most_blocks_yz && grid.z <= most_blocks_yz,
         "[emu] {}: grid {} must have 1 to {} x {} x {} blocks", kernel, to_string(grid), most_blocks_x, most_blocks_yz,
         most_blocks_yz);
+  constexpr unsigned most_together = 8;  // on every card that has clusters
+  check(shape.cluster >= 1 && shape.cluster <= most_together && grid.x % shape.cluster == 0,
+        "[emu] {}: clusters of {} must be of 1 to {} blocks and divide the grid's {}", kernel, shape.cluster,
+        most_together, grid.x);
   check(shape.shared_bytes <= most_shared, "[emu] {}: {} bytes of shared memory are more than a block's {}", kernel,
         shape.shared_bytes, most_shared);
 }
@@ -61,21 +62,16 @@ inline void launch(const char* kernel, const LaunchShape& shape, const Body& bod
   check(detail::running_block == nullptr, "[emu] {}: a kernel cannot launch a kernel", kernel);
   check_shape(kernel, shape);
   struct Running {
-    explicit Running(Block* block) { detail::running_block = block; }
     ~Running() { detail::running_block = nullptr; }
-  };
+  } const running;
   Counters counted;
-  Block block(kernel, shape.block, shape.shared_bytes, settings(), counted);
-  const Running running(&block);
+  Cluster cluster(kernel, shape.block, shape.shared_bytes, settings(), counted, shape.cluster);
   gridDim = shape.grid;
   blockDim = shape.block;
   std::vector<std::int64_t> order;
   std::uint64_t random = settings().seed + 1;
-  order_numbers(order, shape.grid.count(), settings().order, random);
-  for (const std::int64_t number : order) {
-    blockIdx = index_in(shape.grid, number);
-    block.run(blockIdx, body);
-  }
+  order_numbers(order, shape.grid.count() / shape.cluster, settings().order, random);
+  for (const std::int64_t number : order) cluster.run(shape.grid, number, body);
   ++counted.launches;
   counters() += counted;
   if (settings().keep_launches) launch_records().push_back({kernel, shape, function, counted});

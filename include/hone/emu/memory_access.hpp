@@ -18,11 +18,22 @@ inline void check_aligned(const void* address, std::size_t bytes, const char* na
                                 off, bytes);
 }
 
+/// True, and counted, when the bytes lie in the shared memory of another block of the cluster.
+inline bool is_peer_access(Block& block, const char* name, const void* address, std::size_t bytes, const Where& where) {
+  if (block.cluster() == nullptr || !block.cluster()->is_peers(block, name, address, where)) return false;
+  block.counters().peer_bytes += static_cast<std::int64_t>(bytes);
+  return true;
+}
+
 /// Reads `bytes` (a power of two up to 16) as one instruction would.
 inline void read(void* to, const void* from, std::size_t bytes, const Where& where) {
   check_aligned(from, bytes, "load", where);
   Block& block = this_block(where);
   const bool shared = block.is_shared(from);
+  if (!shared && is_peer_access(block, "load", from, bytes, where)) {
+    std::memcpy(to, from, bytes);
+    return;
+  }
   Counters& counters = block.counters();
   (shared ? counters.shared_load_bytes : counters.global_load_bytes) += static_cast<std::int64_t>(bytes);
   block.note(shared ? Access::shared_load : Access::global_load, from, bytes, where);
@@ -34,6 +45,10 @@ inline void write(void* to, const void* from, std::size_t bytes, const Where& wh
   check_aligned(to, bytes, "store", where);
   Block& block = this_block(where);
   const bool shared = block.is_shared(to);
+  if (!shared && is_peer_access(block, "store", to, bytes, where)) {
+    std::memcpy(to, from, bytes);
+    return;
+  }
   Counters& counters = block.counters();
   (shared ? counters.shared_store_bytes : counters.global_store_bytes) += static_cast<std::int64_t>(bytes);
   block.note(shared ? Access::shared_store : Access::global_store, to, bytes, where);

@@ -31,6 +31,7 @@ struct Counters {
   std::int64_t shared_load_bytes = 0;
   std::int64_t shared_store_bytes = 0;  ///< with what async copies write
   std::int64_t atomics = 0;
+  std::int64_t peer_bytes = 0;  ///< to and from the shared memory of another block of the cluster
   // With Settings::count_requests. A request is what one instruction of one warp asks for; memory answers in sectors of
   // 32 bytes, so sectors * 32 / bytes says how much of the traffic was wanted.
   std::int64_t global_load_requests = 0;
@@ -56,6 +57,7 @@ inline constexpr std::int64_t Counters::*every_counter[] = {
     &Counters::shared_load_bytes,
     &Counters::shared_store_bytes,
     &Counters::atomics,
+    &Counters::peer_bytes,
     &Counters::global_load_requests,
     &Counters::global_load_sectors,
     &Counters::global_store_requests,

@@ -20,6 +20,7 @@ struct LaunchShape {
   Box grid;
   Box block;
   std::size_t shared_bytes = 0;  ///< dynamic shared memory of a block
+  unsigned cluster = 1;          ///< blocks along x that run together (sm_90)
 };
 
 /// One kernel launch with its arguments laid out as cudaLaunchKernel takes them.
