@@ -1,7 +1,9 @@
 // Every file of cuda/compile at once. A kernel that is added gets a file there.
+#include "compile/activation.cu"
 #include "compile/attention_backward.cu"
 #include "compile/attention_forward.cu"
 #include "compile/bias.cu"
+#include "compile/columns.cu"
 #include "compile/cross_entropy.cu"
 #include "compile/dequantise.cu"
 #include "compile/dora.cu"
@@ -9,6 +11,7 @@
 #include "compile/embedding.cu"
 #include "compile/fill_copy.cu"
 #include "compile/fill_random.cu"
+#include "compile/join_rows.cu"
 #include "compile/matmul.cu"
 #include "compile/optimizer.cu"
 #include "compile/qk_norm_rope.cu"
