@@ -1,7 +1,9 @@
 // Training steps of a model of known shape with random weights: tokens per second, planned and actual memory.
 // bench/baseline/train_step.py does the same in PyTorch; both print one JSON object.
 //   --model NAME           qwen2.5-0.5b, llama-3.1-8b, ... (see hone plan)
-//   --method full|lora     everything in bf16 with stochastic rounding, or LoRA of rank 16 beside every linear
+//   --method full|lora|qlora  everything in bf16 with stochastic rounding, or LoRA of rank 16 beside every linear,
+//   whose
+//                          weight is dense or NF4 with double quantisation
 //   --rows B --length T    one batch; --accumulation N batches make a step
 //   --steps K              timed steps, after two that are not; the median counts
 //   --recompute none|selective|full
@@ -49,7 +51,8 @@ inline TrainStepFlags parse(int count, char** words) {
     else
       fail("{} is not known; see the head of bench/model/train_step.hpp", name);
   }
-  check(flags.method == "full" || flags.method == "lora", "--method: {} is neither full nor lora", flags.method);
+  check(flags.method == "full" || flags.method == "lora" || flags.method == "qlora",
+        "--method: {} is none of full, lora, qlora", flags.method);
   return flags;
 }
 
@@ -60,6 +63,7 @@ inline PlanConfig planned_run(const TrainStepFlags& flags, const Policy& policy)
     run.step.method = FullTuning{};
   else
     run.step.method = LoraTuning{{.r = 16, .alpha = 32}};
+  if (flags.method == "qlora") run.model.quantization = Quantisation{};
   run.step.recompute = flags.recompute == "full"        ? Recompute::full
                        : flags.recompute == "selective" ? Recompute::selective
                                                         : Recompute::none;
