@@ -1,6 +1,7 @@
 // Every file of cuda/compile at once. A kernel that is added gets a file there.
 #include "compile/activation.cu"
 #include "compile/attention_backward.cu"
+#include "compile/attention_decode.cu"
 #include "compile/attention_forward.cu"
 #include "compile/bias.cu"
 #include "compile/columns.cu"
@@ -17,5 +18,6 @@
 #include "compile/qk_norm_rope.cu"
 #include "compile/rms_norm.cu"
 #include "compile/rope.cu"
+#include "compile/sample.cu"
 #include "compile/sum.cu"
 #include "compile/swiglu.cu"

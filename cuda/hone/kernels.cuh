@@ -5,6 +5,7 @@
 #include <hone/kernels/activation.cuh>
 #include <hone/kernels/attention_backward.cuh>
 #include <hone/kernels/attention_band.cuh>
+#include <hone/kernels/attention_decode.cuh>
 #include <hone/kernels/attention_forward.cuh>
 #include <hone/kernels/attention_forward_wgmma.cuh>
 #include <hone/kernels/attention_plain.cuh>
@@ -26,5 +27,6 @@
 #include <hone/kernels/qk_norm_rope.cuh>
 #include <hone/kernels/rms_norm.cuh>
 #include <hone/kernels/rope.cuh>
+#include <hone/kernels/sample.cuh>
 #include <hone/kernels/sum.cuh>
 #include <hone/kernels/swiglu.cuh>

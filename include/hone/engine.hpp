@@ -29,6 +29,7 @@
 #include <hone/cpu/activation.hpp>
 #include <hone/cpu/attention.hpp>
 #include <hone/cpu/attention_backward.hpp>
+#include <hone/cpu/attention_decode.hpp>
 #include <hone/cpu/attention_plan.hpp>
 #include <hone/cpu/attention_tiles.hpp>
 #include <hone/cpu/bias.hpp>
@@ -57,6 +58,7 @@
 #include <hone/cpu/reduce.hpp>
 #include <hone/cpu/rms_norm.hpp>
 #include <hone/cpu/rope.hpp>
+#include <hone/cpu/sample.hpp>
 #include <hone/cpu/softmax.hpp>
 #include <hone/cpu/sum.hpp>
 #include <hone/cpu/swiglu.hpp>
@@ -106,6 +108,7 @@
 #include <hone/ops/residual_add.hpp>
 #include <hone/ops/rms_norm.hpp>
 #include <hone/ops/rope.hpp>
+#include <hone/ops/sample.hpp>
 #include <hone/ops/slice.hpp>
 #include <hone/ops/softmax.hpp>
 #include <hone/ops/swiglu.hpp>
@@ -150,6 +153,7 @@
 #include <hone/tensor/kernel.hpp>
 #include <hone/tensor/matmul_options.hpp>
 #include <hone/tensor/optimizer_scalars.hpp>
+#include <hone/tensor/sampling_rule.hpp>
 #include <hone/tensor/storage.hpp>
 #include <hone/tensor/strided_view.hpp>
 #include <hone/tensor/tensor.hpp>

@@ -4,6 +4,7 @@
 #include <hone/core/function_ref.hpp>
 #include <hone/infer/sampler.hpp>
 #include <hone/models/llama.hpp>
+#include <hone/ops/sample.hpp>
 
 #include <algorithm>
 #include <cstdint>
@@ -30,14 +31,14 @@ std::vector<std::int32_t> generate(const Llama<T, D>& model, std::span<const std
   check(length <= context, "[generate] the prompt has {} tokens, the model's context is {}", length, context);
   check(options.max_new_tokens >= 0, "max_new_tokens: {} must not be negative", options.max_new_tokens);
   const std::int64_t wanted = std::min(options.max_new_tokens, context - length);
-  Sampler sampler(options.sampling);
+  const SamplingRule rule = options.sampling.rule();
   std::vector<std::int32_t> tokens(prompt.begin(), prompt.end());
   if (wanted == 0) return {};
+  TokenChoice<D> choice(model.device(), model.config().vocab_size, rule, prompt);
   auto cache = model.make_cache(length + wanted);
   auto logits = model.logits(prompt, cache);
   for (std::int64_t i = 0; i < wanted; ++i) {
-    const auto values = logits.to_vector();
-    const std::int32_t id = sampler.next(std::vector<float>(values.begin(), values.end()), tokens);
+    const std::int32_t id = choice.next(logits);
     if (std::find(options.stop_ids.begin(), options.stop_ids.end(), id) != options.stop_ids.end()) break;
     tokens.push_back(id);
     if (!on_token(id) || i + 1 == wanted) break;

@@ -4,7 +4,7 @@
 #pragma once
 
 #include <hone/autograd/tape.hpp>
-#include <hone/cpu/attention.hpp>
+#include <hone/cpu/attention_decode.hpp>
 #include <hone/ops/gemm.hpp>
 #include <hone/tensor/attention_shape.hpp>
 #include <hone/tensor/gpu_workspace.hpp>
@@ -30,6 +30,7 @@ struct AttentionForward {
     return static_cast<double>(pairs) * static_cast<double>(shape.heads * (per_column * shape.head_dim + besides));
   }
 };
+struct AttentionDecode : AttentionForward {};  ///< of one new token
 struct AttentionBackward {
   static double flops(const AttentionShape& shape, const auto& dout, const auto& q, const auto& k, const auto&,
                       const auto&, const auto&, const auto& documents, const auto&...) {
@@ -43,6 +44,12 @@ inline std::int64_t workspace_bytes(Tag<kernel::AttentionForward>, const Target&
                                     std::int64_t queries) {
   return target.kind == DeviceKind::cpu ? attention_forward_workspace_bytes(target, shape, queries)
                                         : gpu::attention_forward_workspace_bytes(target, shape, queries);
+}
+
+/// The same of one new token.
+inline std::int64_t workspace_bytes(Tag<kernel::AttentionDecode>, const Target& target, const AttentionShape& shape) {
+  return target.kind == DeviceKind::cpu ? attention_forward_workspace_bytes(target, shape, 1)
+                                        : gpu::attention_decode_workspace_bytes(target, shape);
 }
 
 /// The same of the backward pass.
@@ -125,6 +132,14 @@ Tensor<T, D> attention_cached(const Tensor<T, D>& q, const Tensor<T, D>& k, cons
   const D& device = q.device();
   auto out =
       Tensor<T, D>::empty(device, {q.extent(0), shape.heads * shape.head_dim}, {Category::activations, "attention"});
+  if (q.extent(0) == 1) {
+    const auto scratch =
+        make_workspace(device, workspace_bytes(Tag<kernel::AttentionDecode>{}, device.target(), shape), "attention");
+    run_kernel<kernel::AttentionDecode>(device, shape, q.template in<2>(), k.template in<2>(), v.template in<2>(),
+                                        q_range.template in<1>(), k_range.template in<1>(), out.template view<2>(),
+                                        scratch.template view<1>());
+    return out;
+  }
   auto lse =
       Tensor<Accumulator<T>, D>::empty(device, {shape.heads, q.extent(0)}, {Category::activations, "attention.lse"});
   const auto scratch = make_workspace(

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <hone/memory/replay.hpp>
+#include <hone/ops/sample.hpp>
 #include <hone/plan/phase.hpp>
 #include <hone/plan/plan_config.hpp>
 
@@ -34,9 +35,14 @@ Phase plan_generation(const PlanConfig& config, const Target& target) {
   const auto resident = resident_buffers(meta.memory().ledger());
   const std::vector<std::int32_t> prompt(static_cast<std::size_t>(prompt_length(config)), 0);
   Recording recording(meta.memory());
+  TokenChoice<Meta> choice(meta, config.model.vocab_size, {}, prompt);
   auto logits = model.logits(prompt, cache);
+  choice.choose(logits);
   // Each new token but the last is run behind those before it, while the logits it was chosen from are still held.
-  if (cache.length() + 1 < cache.capacity()) logits = model.logits(std::span(prompt).first(1), cache);
+  if (cache.length() + 1 < cache.capacity()) {
+    logits = model.logits(std::span(prompt).first(1), cache);
+    choice.choose(logits);
+  }
   logits = {};
   return describe_phase("generate", resident, recording.finish());
 }

@@ -30,6 +30,19 @@ inline std::int64_t qk_norm_rope_workspace_bytes(const Target& target, std::int6
 /// Bytes AttentionForward takes: none, a block keeps its tile and its running softmax on the chip.
 inline std::int64_t attention_forward_workspace_bytes(const Target&, const AttentionShape&, std::int64_t) { return 0; }
 
+/// Parts that the keys of one new token may be split into: enough for two blocks on every multiprocessor of an H100,
+/// where a block serves up to 8 query heads of a key head.
+inline std::int64_t attention_decode_most_splits(const AttentionShape& shape) {
+  const std::int64_t blocks = shape.kv_heads * ceil_div(shape.heads / shape.kv_heads, std::int64_t{8});
+  return std::max<std::int64_t>(1, 264 / blocks);
+}
+
+/// Bytes AttentionDecode takes: the result, maximum and sum of every part, in float, however many keys there are.
+inline std::int64_t attention_decode_workspace_bytes(const Target&, const AttentionShape& shape) {
+  return checked_mul(checked_mul(attention_decode_most_splits(shape) * shape.heads, shape.head_dim + 2, "[attention]"),
+                     std::int64_t{sizeof(float)}, "[attention] workspace");
+}
+
 /// Bytes AttentionBackward takes: delta = rowsum(dout * out) of each head, (heads, nq) in float, which both passes
 /// (dK and dV, then dQ) read. Each pass owns what it writes, so there are no partial sums.
 inline std::int64_t attention_backward_workspace_bytes(const Target&, const AttentionShape& shape, std::int64_t nq) {
