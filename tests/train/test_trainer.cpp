@@ -1,4 +1,5 @@
 // Whole runs of a tiny model: what is written, that memory is as planned, that a resumed run ends in the same bits.
+#include <hone/models/quantise_folder.hpp>
 #include <hone/train/trainer.hpp>
 
 #include "support/data.hpp"
@@ -191,4 +192,41 @@ TEST_CASE("early stopping, budgets and nonsense end a run with a sentence") {
   CHECK(test::contains(refused([](auto& c) { c.lora_r = 0; }), "rank"));
   CHECK(test::contains(refused([](auto& c) { c.target_modules = {"no_such_proj"}; }), "no_such_proj"));
   CHECK(test::contains(refused([&](auto& c) { c.data = place / "missing.jsonl"; }), "missing.jsonl"));
+}
+
+TEST_CASE("QLoRA: quantising on the way is training on the quantised folder; its base stays as it is") {
+  const RunFolder place;
+  for (const bool four : {true, false}) {
+    CAPTURE(four);
+    auto config = place.config(fmt::format("loaded-{}", four));
+    (four ? config.load_in_4bit : config.load_in_8bit) = true;
+    config.llm_int8_skip_modules = {"k_proj"};
+    config.gradient_checkpointing = "selective";
+    const auto loaded = run(config);
+    CHECK(loaded.planned_bytes == loaded.actual_bytes);
+    CHECK(*loaded.best_eval_loss < *loaded.first_eval_loss - 0.1);
+
+    const auto stored = place / fmt::format("stored-{}", four);
+    const auto done = quantise_folder(place / "model", stored,
+                                      {.type = four ? QuantType::nf4 : QuantType::int8, .skip_modules = {"k_proj"}});
+    CHECK(done.linears.elements == 2 * (24 * 24 * 2 + 24 * 12 + 3 * 24 * 40));
+    CHECK(done.parameters == loaded.parameters - loaded.trainable);
+    const auto before = contents(stored);
+    auto again = place.config(fmt::format("stored-run-{}", four));
+    again.model = stored;
+    again.gradient_checkpointing = "full";
+    const auto trained = run(again);
+    CHECK(trained.planned_bytes == trained.actual_bytes);
+    CHECK(trained.first_eval_loss == loaded.first_eval_loss);
+    CHECK(contents(stored) == before);
+    CHECK(contents(std::filesystem::path(again.output_dir) / "last")["adapter_model.safetensors"] ==
+          contents(std::filesystem::path(config.output_dir) / "last")["adapter_model.safetensors"]);
+
+    again.output_dir = place / "refused";
+    again.method = "full";
+    CHECK(test::message_of([&] { run(again); }).find("weights have no gradient; choose lora") != std::string::npos);
+    again.method = "lora";
+    (four ? again.load_in_8bit : again.load_in_4bit) = true;
+    CHECK(test::message_of([&] { run(again); }).find("the model is stored as") != std::string::npos);
+  }
 }
