@@ -84,6 +84,7 @@ struct TrainConfig {
   bool overwrite_output_dir = false;  ///< checkpoints of an earlier run in output_dir are removed
   std::string resume = "false";       ///< false, true (the newest checkpoint of output_dir), or a checkpoint's path
   std::string on_nonfinite = "skip";  ///< skip, stop
+  std::string cuda_graphs = "auto";   ///< auto, true, false; auto: on a card. The bits are the same
   std::int64_t vram_budget = 0;       ///< bytes of the device, 0 = none
 
   bool full() const { return method == "full"; }
@@ -130,6 +131,7 @@ inline void validate_settings(const TrainConfig& config) {
   check_choice("optimizer", config.optimizer, {"adamw", "sgd"});
   check_choice("gradient_checkpointing", config.gradient_checkpointing, {"none", "selective", "full", "auto"});
   check_choice("on_nonfinite", config.on_nonfinite, {"skip", "stop"});
+  check_choice("cuda_graphs", config.cuda_graphs, {"auto", "true", "false"});
   schedule_named(config.lr_scheduler);
   truncation_named(config.truncation);
   row_format_named(config.format);

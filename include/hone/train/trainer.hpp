@@ -169,7 +169,9 @@ class Trainer {
   void train(TrainingStep<T, D, C>& step) {
     state_.fingerprint = fingerprint_;
     state_.isa = name_of(device_.target().isa);
-    PlannedStep<T, D, C> planned(plan(), step);
+    check(Copying<D> || config_.cuda_graphs != "true", "cuda_graphs: true wants a card, and this run's device is {}",
+          name_of(device_.target().kind));
+    PlannedStep<T, D, C> planned(plan(), step, PlannedStepOptions{.graphs = config_.cuda_graphs != "false"});
     for (const auto* sizes : {&layout_.sizes.train, &layout_.sizes.evaluate})
       if (!sizes->empty()) batch_.reserve(*sizes->rbegin());
     seconds_before_ = state_.seconds;
@@ -178,6 +180,7 @@ class Trainer {
     while (state_.epoch < static_cast<std::int64_t>(layout_.epochs.size()) && !stopping()) {
       const auto& batches = layout_.epochs[static_cast<std::size_t>(state_.epoch)];
       while (state_.batch < static_cast<std::int64_t>(batches.size()) && !stopping()) one_step(step, planned, batches);
+      settle(planned);
       if (state_.batch < static_cast<std::int64_t>(batches.size())) break;
       state_.batch = 0;
       ++state_.epoch;
@@ -189,63 +192,83 @@ class Trainer {
 
   void one_step(TrainingStep<T, D, C>& step, PlannedStep<T, D, C>& planned,
                 const std::vector<std::vector<std::size_t>>& batches) {
-    const auto started = Clock::now();
-    double loss = 0;
-    std::int64_t tokens = 0;
+    OpenStep now{.started = Clock::now()};
     for (std::int64_t i = 0;
          i < config_.gradient_accumulation_steps && state_.batch < static_cast<std::int64_t>(batches.size()); ++i) {
       layout_.train.fill(batch_, batches[static_cast<std::size_t>(state_.batch++)]);
-      loss += planned.accumulate(batch_, static_cast<std::uint64_t>(state_.draws++));
-      tokens += batch_.tokens();
+      planned.add(batch_, static_cast<std::uint64_t>(state_.draws++));
+      now.tokens += batch_.tokens();
       largest_batch_ = std::max(largest_batch_, batch_.tokens());
     }
-    const double rate = schedule_.at(++state_.step);
-    const OptimizerReport report = step.update(rate);
-    state_.optimizer_steps = report.steps;
-    state_.tokens += report.tokens;
-    state_.seconds = seconds_before_ + std::chrono::duration<double>(Clock::now() - begin_).count();
-    summary_.train_loss = loss / static_cast<double>(std::max<std::int64_t>(report.tokens, 1));
-    const double seconds = std::chrono::duration<double>(Clock::now() - started).count();
-    summary_.batch_tokens += tokens;
-    summary_.step_seconds += seconds;
-    report_step(report, rate, static_cast<double>(tokens) / std::max(seconds, 1e-9),
-                static_cast<double>(state_.batch) / static_cast<double>(batches.size()));
+    now.rate = schedule_.at(++state_.step);
+    now.step = state_.step;
+    now.epoch =
+        static_cast<double>(state_.epoch) + static_cast<double>(state_.batch) / static_cast<double>(batches.size());
+    planned.begin_update(now.rate);
+    settle(planned);  // the step before; a card works on this one meanwhile
+    open_ = now;
+    if (!Copying<D> || config_.on_nonfinite == "stop") settle(planned);
     after_step(step, planned, state_.batch == static_cast<std::int64_t>(batches.size()));
   }
 
-  void report_step(const OptimizerReport& report, double rate, double tokens_per_second, double epoch_share) {
-    const double epoch = static_cast<double>(state_.epoch) + epoch_share;
+  /// A step that was given to the device, and not told of yet.
+  struct OpenStep {
+    Clock::time_point started{};
+    std::int64_t step = 0, tokens = 0;
+    double rate = 0, epoch = 0;
+  };
+
+  /// Tells of the step that is open, if any; waits for it.
+  void settle(PlannedStep<T, D, C>& planned) {
+    if (!open_) return;
+    const OpenStep step = *open_;
+    open_.reset();
+    const StepReport report = planned.finish_update();
+    const auto now = Clock::now();
+    const auto seconds = [](Clock::duration time) { return std::chrono::duration<double>(time).count(); };
+    const double took = seconds(now - std::max(step.started, std::exchange(settled_, now)));
+    state_.optimizer_steps = report.optimizer.steps;
+    state_.tokens += report.optimizer.tokens;
+    state_.seconds = seconds_before_ + seconds(now - begin_);
+    summary_.batch_tokens += step.tokens;
+    summary_.step_seconds += took;
+    summary_.train_loss = report.loss / static_cast<double>(std::max<std::int64_t>(report.optimizer.tokens, 1));
+    report_step(step, report.optimizer, static_cast<double>(step.tokens) / std::max(took, 1e-9));
+  }
+
+  void report_step(const OpenStep& step, const OptimizerReport& report, double tokens_per_second) {
     const double per_step =
         (state_.seconds - seconds_before_) / static_cast<double>(std::max<std::int64_t>(1, ++steps_here_));
     const std::int64_t memory = device_.memory().ledger().device().peak;
-    metrics_->write({{"step", state_.step},
-                     {"epoch", epoch},
+    metrics_->write({{"step", step.step},
+                     {"epoch", step.epoch},
                      {"loss", summary_.train_loss},
                      {"grad_norm", report.grad_norm},
-                     {"learning_rate", rate},
+                     {"learning_rate", step.rate},
                      {"tokens", report.tokens},
                      {"tokens_per_second", tokens_per_second},
                      {"memory_bytes", memory},
                      {"skipped", report.skipped}});
-    console_.progress({state_.step, layout_.total_steps, epoch, summary_.train_loss, report.grad_norm, rate,
-                       tokens_per_second, per_step * static_cast<double>(layout_.total_steps - state_.step), memory});
+    console_.progress({step.step, layout_.total_steps, step.epoch, summary_.train_loss, report.grad_norm, step.rate,
+                       tokens_per_second, per_step * static_cast<double>(layout_.total_steps - step.step), memory});
     if (!report.skipped) return;
     ++state_.skipped;
     console_.line(
         fmt::format("step {}: the gradient norm is not finite (loss {}); the step was skipped, nothing was updated",
-                    state_.step, summary_.train_loss));
+                    step.step, summary_.train_loss));
     check(config_.on_nonfinite != "stop", "step {}: the gradient norm is not finite (loss {}) and on_nonfinite is stop",
-          state_.step, summary_.train_loss);
+          step.step, summary_.train_loss);
   }
 
   void after_step(TrainingStep<T, D, C>& step, PlannedStep<T, D, C>& planned, bool epoch_ends) {
     const auto due = [&](const std::optional<std::int64_t>& every) {
       return every ? state_.step % *every == 0 : epoch_ends;
     };
-    if (due(config_.eval_steps) || state_.step == layout_.total_steps) {
-      if (evaluate(planned)) save_best(step);
-    }
-    if (due(config_.save_steps)) save(step);
+    const bool evaluates = due(config_.eval_steps) || state_.step == layout_.total_steps;
+    const bool saves = due(config_.save_steps);
+    if (evaluates || saves) settle(planned);  // what is written says all that has been done
+    if (evaluates && evaluate(planned)) save_best(step);
+    if (saves) save(step);
   }
 
   /// Validation loss per supervised token; true when it is the lowest so far.
@@ -353,7 +376,8 @@ class Trainer {
   TrainerState state_;
   TrainSummary summary_;
   MetricsFile* metrics_ = nullptr;
-  Clock::time_point begin_{};
+  std::optional<OpenStep> open_;
+  Clock::time_point begin_{}, settled_{};
   double seconds_before_ = 0;
   std::int64_t steps_here_ = 0;
   std::int64_t largest_batch_ = 0;
