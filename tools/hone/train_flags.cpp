@@ -102,7 +102,11 @@ void add_optimizer_options(CLI::App& app, TrainConfig& c) {
       ->capture_default_str();
   app.add_option("--warmup_ratio", c.warmup_ratio, "share of the steps that warms up")->capture_default_str();
   app.add_option("--min_lr_ratio", c.min_lr_ratio, "floor of the schedule")->capture_default_str();
-  app.add_option("--optimizer", c.optimizer, "adamw or sgd")->capture_default_str();
+  app.add_option("--optimizer", c.optimizer, "adamw, adamw_bf16 (moments in bf16), adamw_8bit (in 8 bits) or sgd")
+      ->transform(CLI::Transformer({{"adamw_torch", "adamw"},
+                                    {"adamw_torch_fused", "adamw"},
+                                    {"adamw_bnb_8bit", "adamw_8bit"}}))  // Hugging Face's other names
+      ->capture_default_str();
   app.add_option("--weight_decay", c.weight_decay, "0, or 0.1 with --method full");
   app.add_option("--max_grad_norm", c.max_grad_norm, "0 = no clipping")->capture_default_str();
   app.add_option("--adam_beta1", c.adam_beta1)->capture_default_str();
@@ -146,26 +150,25 @@ void settle(TrainFlags& flags) {
   TrainConfig& config = flags.config;
   if (!flags.targets.empty()) config.target_modules = split_list(flags.targets);
   if (!flags.feedforward.empty()) config.feedforward_modules = split_list(flags.feedforward);
+  if (!flags.excluded.empty()) config.exclude_modules = split_list(flags.excluded);
+  if (!flags.layer_lists.empty()) config.layers_pattern = split_list(flags.layer_lists);
+  if (!flags.whole_modules.empty()) config.modules_to_save = split_list(flags.whole_modules);
+  if (!flags.ranks.empty())
+    config.rank_pattern = pattern_list<std::int64_t>(
+        "rank_pattern", flags.ranks, [](const std::string& text, std::size_t* used) { return std::stoll(text, used); });
+  if (!flags.alphas.empty())
+    config.alpha_pattern =
+        pattern_list<double>("alpha_pattern", flags.alphas,
+                             [](const std::string& text, std::size_t* used) { return std::stod(text, used); });
+  for (const std::string& layer : split_list(flags.layers)) {
+    check(layer.size() <= 9 && layer.find_first_not_of("0123456789") == layer.npos,
+          "layers_to_transform: '{}' is not the number of a layer", layer);
+    config.layers_to_transform.push_back(std::stoll(layer));
+  }
   if (!flags.budget.empty()) config.vram_budget = parse_bytes("vram_budget", flags.budget);
   if (config.resume.empty()) config.resume = "true";
   if (!flags.unquantised.empty()) config.llm_int8_skip_modules = split_list(flags.unquantised);
   if (config.method == "qlora") {
-    if (!flags.excluded.empty()) config.exclude_modules = split_list(flags.excluded);
-    if (!flags.layer_lists.empty()) config.layers_pattern = split_list(flags.layer_lists);
-    if (!flags.whole_modules.empty()) config.modules_to_save = split_list(flags.whole_modules);
-    if (!flags.ranks.empty())
-      config.rank_pattern =
-          pattern_list<std::int64_t>("rank_pattern", flags.ranks,
-                                     [](const std::string& text, std::size_t* used) { return std::stoll(text, used); });
-    if (!flags.alphas.empty())
-      config.alpha_pattern =
-          pattern_list<double>("alpha_pattern", flags.alphas,
-                               [](const std::string& text, std::size_t* used) { return std::stod(text, used); });
-    for (const std::string& layer : split_list(flags.layers)) {
-      check(layer.size() <= 9 && layer.find_first_not_of("0123456789") == layer.npos,
-            "layers_to_transform: '{}' is not the number of a layer", layer);
-      config.layers_to_transform.push_back(std::stoll(layer));
-    }
     config.method = "lora";
     config.load_in_4bit = !config.load_in_8bit;
   }

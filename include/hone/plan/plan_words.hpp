@@ -69,6 +69,12 @@ inline void add_lora_settings(const LoRA& lora, std::vector<RunSetting>& out) {
 
 }  // namespace detail
 
+/// The optimizer as its key names it.
+inline std::string_view optimizer_name(const StepConfig& step) {
+  const auto* adamw = std::get_if<AdamWOptions>(&step.optimizer);
+  return adamw != nullptr ? adamw_name(adamw->moments) : "sgd";
+}
+
 namespace detail {
 /// f(key, value) for every setting of a method that is attached as a whole; LoRA's are listed apart.
 template <class F>
@@ -92,9 +98,8 @@ inline std::vector<RunSetting> run_settings(const PlanConfig& config) {
     out.push_back({"target_modules", tuning->target_modules});
     detail::add_lora_settings(tuning->lora, out);
   }
-  detail::visit_settings(config.step.method, [&](std::string_view key, const auto& value) {
-    out.push_back({key, value});
-  });
+  detail::visit_settings(config.step.method,
+                         [&](std::string_view key, const auto& value) { out.push_back({key, value}); });
   const auto* sgd = std::get_if<SgdOptions>(&config.step.optimizer);
   if (config.model.quantization) {
     const bool four = config.model.quantization->type == QuantType::nf4;
@@ -104,7 +109,7 @@ inline std::vector<RunSetting> run_settings(const PlanConfig& config) {
       out.push_back({"llm_int8_skip_modules", config.model.quantization->skip_modules});
   }
   out.push_back({"dtype", std::string(config.step.policy.name)});
-  out.push_back({"optimizer", std::string(sgd != nullptr ? "sgd" : "adamw")});
+  out.push_back({"optimizer", std::string(optimizer_name(config.step))});
   if (sgd != nullptr) out.push_back({"momentum", sgd->momentum});
   out.push_back({"batch_size", config.batch_size});
   out.push_back({"max_length", config.max_length});
@@ -131,7 +136,7 @@ inline std::string text_of(const RunSetting::Value& value) {
 
 /// "LoRA r 16, alpha 32 on all-linear; adamw".
 inline std::string method_words(const StepConfig& step) {
-  const std::string optimizer = std::holds_alternative<SgdOptions>(step.optimizer) ? "sgd" : "adamw";
+  const std::string optimizer(optimizer_name(step));
   const auto* tuning = std::get_if<LoraTuning>(&step.method);
   if (std::holds_alternative<FullTuning>(step.method)) return "all weights; " + optimizer;
   if (tuning == nullptr) {

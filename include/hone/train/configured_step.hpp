@@ -67,18 +67,18 @@ inline Method method_of(const TrainConfig& config) {
                                    .encoder_hidden_size = config.encoder_hidden_size,
                                    .seed = config.seed}};
   return LoraTuning{{.r = config.lora_r,
-                     .alpha = config.lora_alpha,
-                     .dropout = config.lora_dropout,
-                     .use_rslora = config.use_rslora,
-                     .seed = config.seed,
-                     .use_dora = config.use_dora,
-                     .rank_pattern = config.rank_pattern,
-                     .alpha_pattern = config.alpha_pattern,
-                     .exclude_modules = config.exclude_modules,
-                     .layers_to_transform = config.layers_to_transform,
-                     .layers_pattern = config.layers_pattern,
-                     .modules_to_save = config.modules_to_save},
-                    config.target_modules};
+                             .alpha = config.lora_alpha,
+                             .dropout = config.lora_dropout,
+                             .use_rslora = config.use_rslora,
+                             .seed = config.seed,
+                             .use_dora = config.use_dora,
+                             .rank_pattern = config.rank_pattern,
+                             .alpha_pattern = config.alpha_pattern,
+                             .exclude_modules = config.exclude_modules,
+                             .layers_to_transform = config.layers_to_transform,
+                             .layers_pattern = config.layers_pattern,
+                             .modules_to_save = config.modules_to_save},
+                            config.target_modules};
 }
 
 /// The step a configuration asks for.
@@ -90,7 +90,7 @@ inline StepConfig step_config(const TrainConfig& config, const Policy& policy) {
   out.loss_chunk = config.loss_chunk;
   out.seed = config.seed;
   // Norms and biases do not decay, as in transformers' Trainer.
-  if (config.optimizer == "adamw")
+  if (const auto moments = moments_of_adamw(config.optimizer))
     out.optimizer = AdamWOptions{.learning_rate = config.resolved_learning_rate(),
                                  .beta1 = config.adam_beta1,
                                  .beta2 = config.adam_beta2,
@@ -98,7 +98,8 @@ inline StepConfig step_config(const TrainConfig& config, const Policy& policy) {
                                  .weight_decay = config.resolved_weight_decay(),
                                  .decay_vectors = false,
                                  .max_grad_norm = config.max_grad_norm,
-                                 .seed = config.seed};
+                                 .seed = config.seed,
+                                 .moments = *moments};
   else
     out.optimizer = SgdOptions{.learning_rate = config.resolved_learning_rate(),
                                .momentum = config.momentum,

@@ -64,7 +64,7 @@ struct TrainConfig {
   std::string lr_scheduler = "cosine";
   double warmup_ratio = 0.03;
   double min_lr_ratio = 0;
-  std::string optimizer = "adamw";     ///< adamw, sgd
+  std::string optimizer = "adamw";     ///< adamw, adamw_bf16, adamw_8bit, sgd
   std::optional<double> weight_decay;  ///< 0; full: 0.1
   double max_grad_norm = 1.0;
   double adam_beta1 = 0.9;
@@ -128,7 +128,7 @@ inline void validate_settings(const TrainConfig& config) {
   check_choice("bottleneck", config.bottleneck, {"houlsby", "pfeiffer", "parallel"});
   check_choice("prompt_tuning_init", config.prompt_tuning_init, {"RANDOM", "SAMPLE_VOCAB", "TEXT"});
   check_choice("dtype", config.dtype, {"auto", "fp32", "mixed", "bf16"});
-  check_choice("optimizer", config.optimizer, {"adamw", "sgd"});
+  check_choice("optimizer", config.optimizer, {"adamw", "adamw_bf16", "adamw_8bit", "sgd"});
   check_choice("gradient_checkpointing", config.gradient_checkpointing, {"none", "selective", "full", "auto"});
   check_choice("on_nonfinite", config.on_nonfinite, {"skip", "stop"});
   check_choice("cuda_graphs", config.cuda_graphs, {"auto", "true", "false"});
