@@ -3,6 +3,7 @@
 #include <hone/core/human.hpp>
 #include <hone/io/adapter_files.hpp>
 #include <hone/io/tensor_files.hpp>
+#include <hone/models/llama.hpp>
 #include <hone/models/llama_config_file.hpp>
 
 #include <cstdio>
@@ -30,6 +31,20 @@ nlohmann::json tensors_json(const TensorFiles& files) {
   return {{"tensors", tensors}, {"parameters", elements}, {"bytes", bytes}, {"files", files.shard_count()}};
 }
 
+/// What is quantised, and in how many bits.
+nlohmann::json quantisation_json(const Quantisation& how, const LlamaConfig& config) {
+  Llama<bf16, Meta> layout(config, Meta{});
+  QuantisedShare share;
+  visit_quantised(layout, [&](const std::string&, const auto& weight) { share.add(weight); });
+  nlohmann::json out = {{"quant_type", name_of(how.type)},
+                        {"parameters", share.elements},
+                        {"bytes", share.bytes},
+                        {"bits_per_parameter", share.elements > 0 ? share.bits() : 0.0}};
+  if (how.type == QuantType::nf4) out["double_quant"] = how.double_quant;
+  if (!how.skip_modules.empty()) out["skip_modules"] = how.skip_modules;
+  return out;
+}
+
 nlohmann::json model_json(const std::filesystem::path& folder) {
   const auto config = read_llama_config(folder / "config.json");
   nlohmann::json out = {{"kind", "model"},
@@ -47,6 +62,7 @@ nlohmann::json model_json(const std::filesystem::path& folder) {
                         {"kv_cache_bytes_per_token_bf16",
                          2 * 2 * config.num_hidden_layers * config.num_key_value_heads * config.head_dim}};
   if (config.sliding_window) out["sliding_window"] = *config.sliding_window;
+  if (config.quantization) out["quantization"] = quantisation_json(*config.quantization, config);
   if (std::filesystem::exists(folder / "model.safetensors") ||
       std::filesystem::exists(folder / "model.safetensors.index.json"))
     out["weights"] = tensors_json(TensorFiles(folder));
