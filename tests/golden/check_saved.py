@@ -45,8 +45,8 @@ def load_saved(saved, base):
         sys.exit(f"{saved} is an adapter: name its model with --base")
     import peft
     model = peft.PeftModel.from_pretrained(load_model(base), saved)
-    loaded = {name for name, _ in model.named_parameters() if "lora_" in name}
-    stored = {k.replace(".weight", ".default.weight") for k in load_file(saved / "adapter_model.safetensors")}
+    loaded = set(peft.get_peft_model_state_dict(model, save_embedding_layers=False))
+    stored = set(load_file(saved / "adapter_model.safetensors"))
     if loaded != stored:
         sys.exit(f"{saved}: PEFT has {sorted(loaded - stored)} the file has not, the file {sorted(stored - loaded)}")
     return model, "PEFT " + peft.__version__

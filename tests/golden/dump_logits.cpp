@@ -1,7 +1,7 @@
 // Writes what tests/golden/check_saved.py compares: ids and hone's logits for a folder (and an adapter) that hone
 // saved.
 //   g++ -std=c++20 -O2 -Iinclude tests/golden/dump_logits.cpp -o dump_logits -pthread -lpcre2-8 -lutf8proc
-//   ./dump_logits FOLDER OUT.safetensors [ADAPTER]
+//   ./dump_logits FOLDER OUT.safetensors [ADAPTER [SAVED]]      with SAVED the adapter is written there again
 #include <hone/models/llama_folder.hpp>
 #include <hone/peft/adapter_folder.hpp>
 
@@ -9,10 +9,11 @@
 #include <exception>
 
 int main(int argc, char** argv) {
-  if (argc < 3) return std::fprintf(stderr, "usage: dump_logits FOLDER OUT.safetensors [ADAPTER]\n"), 2;
+  if (argc < 3) return std::fprintf(stderr, "usage: dump_logits FOLDER OUT.safetensors [ADAPTER [SAVED]]\n"), 2;
   try {
     auto model = hone::load_llama<float>(argv[1]);
     if (argc > 3) hone::load_adapter(model, argv[3]);
+    if (argc > 4) hone::save_adapter(model, argv[4]);
     hone::Example document;
     for (int i = 0; i < 48; ++i) {
       document.ids.push_back(static_cast<std::int32_t>((i * 37 + 11) % model.config().vocab_size));
