@@ -1,6 +1,7 @@
 #include "every_device.hpp"
 
 #include <hone/kernels/attention_decode.cuh>
+#include <hone/kernels/attention_forward.cuh>
 #include <hone/ops/attention.hpp>
 
 #include <doctest/doctest.h>

@@ -5,7 +5,7 @@
 // o_s = sum exp(z - m_s) v;  m = max m_s,  out = sum exp(m_s - m) o_s / sum exp(m_s - m) l_s
 #pragma once
 
-#include <hone/kernels/attention_forward.cuh>
+#include <hone/kernels/attention_plain.cuh>
 #include <hone/prim/fast_math.cuh>
 #include <hone/tensor/gpu_workspace.hpp>
 
@@ -203,6 +203,7 @@ void attention_decode(KernelDevice& device, const AttentionShape& shape, int fir
             head_dim = static_cast<int>(shape.head_dim), splits = decode_splits(shape, last - first);
   const int of_split = (last - first + splits - 1) / splits;
   const int used = (last - first + of_split - 1) / of_split;
+  constexpr float log2_e = 1.44269504088896340736f;
   int lanes = 1;
   while (lanes * vector_width<T> < head_dim) lanes *= 2;
   float* rest = workspace + std::int64_t{used} * heads * head_dim;
@@ -219,7 +220,7 @@ void attention_decode(KernelDevice& device, const AttentionShape& shape, int fir
                            .group = heads / kv_heads,
                            .head_dim = head_dim,
                            .lanes = lanes,
-                           .factor = static_cast<float>(shape.scale) * log2_of_e};
+                           .factor = static_cast<float>(shape.scale) * log2_e};
   const auto tiles = static_cast<unsigned>((args.group + DecodeTile::queries - 1) / DecodeTile::queries * kv_heads);
   const gpu::LaunchShape parts{{static_cast<unsigned>(used), tiles, 1},
                                {DecodeTile::threads, 1, 1},
@@ -233,17 +234,16 @@ void attention_decode(KernelDevice& device, const AttentionShape& shape, int fir
 
 /// out (1, heads * head_dim) of the only query q, which sees all of k and v (n, kv_heads * head_dim), or with a window
 /// the last of them. cu_q and cu_k are {0, 1} and {0, n}. Rows that are not made of whole vectors of 16 bytes, and
-/// heads too wide for a warp, take AttentionForward's way.
+/// heads too wide for a warp, take attention_plain.cuh.
 template <class T>
 void run(Tag<kernel::AttentionDecode>, KernelDevice& device, const AttentionShape& shape, In<T, 2> q, In<T, 2> k,
          In<T, 2> v, In<std::int32_t, 1> cu_q, In<std::int32_t, 1> cu_k, View<T, 2> out, View<std::byte, 1> workspace) {
   const auto problem = kernel_detail::attention_problem(shape, q, k, cu_q, cu_k);  // checks that the shapes fit
   check(q.rows() == 1 && k.rows() >= 1, "[attention_decode] {} queries and {} keys, wanted one query and some keys",
         q.rows(), k.rows());
-  if (!kernel_detail::decode_serves<T>(shape, k, v)) {
-    const View<float, 2> no_lse{nullptr, {0, 0}, 0};
-    return run(Tag<kernel::AttentionForward>{}, device, shape, q, k, v, cu_q, cu_k, out, no_lse, workspace);
-  }
+  if (!kernel_detail::decode_serves<T>(shape, k, v))
+    return kernel_detail::attention_plain_forward(
+        device, AttentionForwardArgs<T>{problem, rows_of(q), rows_of(k), rows_of(v), rows_of(out), nullptr, 0});
   const std::int64_t wanted = gpu::attention_decode_workspace_bytes(device.target(), shape);
   check(workspace.extent(0) >= wanted, "[attention_decode] workspace has {} bytes, wanted {}", workspace.extent(0),
         wanted);
