@@ -210,4 +210,27 @@ void check_problem(const Problem& p, std::int64_t edge = 8, int sm = 80) {
   check_results<T>(tensors.run(), formula(p, inputs, &exactly), formula(p, inputs, &to_bf16));
 }
 
+/// Gradients add to what is there; absent ones are left alone.
+template <class T, class D>
+void check_accumulation(const Problem& p, int sm = 80) {
+  Tensors<T, D> t(p, 8, sm);
+  const Results wanted = formula(p, t.inputs(), &exactly);
+  t.forward();
+  t.dq = t.slice(p.nq(), p.q_columns(), 8, -1, 1);
+  t.dk = t.slice(p.nk(), p.k_columns(), 9, -1, 1);
+  t.dv = t.slice(p.nk(), p.k_columns(), 10, -1, 1);
+  const Values dq = doubles(t.dq), dk = doubles(t.dk), dv = doubles(t.dv);
+  const auto sum = [](Values a, const Values& b) {
+    for (std::size_t i = 0; i < a.size(); ++i) a[i] += b[i];
+    return a;
+  };
+  t.backward(true, true, false, true);
+  CHECK(near<T>(doubles(t.dq), sum(dq, wanted.dq), "dq"));
+  CHECK(doubles(t.dk) == dk);
+  CHECK(near<T>(doubles(t.dv), sum(dv, wanted.dv), "dv"));
+  t.backward(true, false, true, false);
+  CHECK(near<T>(doubles(t.dk), sum(dk, wanted.dk), "dk"));
+  CHECK(near<T>(doubles(t.dv), sum(dv, wanted.dv), "dv"));
+}
+
 }  // namespace hone::test

@@ -36,26 +36,7 @@ TEST_CASE_TEMPLATE("attention takes rows of any alignment", D, Cpu, Emu) {
 
 TEST_CASE_TEMPLATE("attention: gradients add to what is there; absent ones are left alone", P, On<Cpu, float>,
                    On<Emu, float>, On<Emu, bf16>) {
-  using T = typename P::Element;
-  const Problem p(2, 1, 64, 0, {{9, 11}});
-  Tensors<T, typename P::Device> t(p);
-  const Results wanted = formula(p, t.inputs(), &exactly);
-  t.forward();
-  t.dq = t.slice(p.nq(), p.q_columns(), 8, -1, 1);
-  t.dk = t.slice(p.nk(), p.k_columns(), 9, -1, 1);
-  t.dv = t.slice(p.nk(), p.k_columns(), 10, -1, 1);
-  const Values dq = doubles(t.dq), dk = doubles(t.dk), dv = doubles(t.dv);
-  const auto sum = [](Values a, const Values& b) {
-    for (std::size_t i = 0; i < a.size(); ++i) a[i] += b[i];
-    return a;
-  };
-  t.backward(true, true, false, true);
-  CHECK(near<T>(doubles(t.dq), sum(dq, wanted.dq), "dq"));
-  CHECK(doubles(t.dk) == dk);
-  CHECK(near<T>(doubles(t.dv), sum(dv, wanted.dv), "dv"));
-  t.backward(true, false, true, false);
-  CHECK(near<T>(doubles(t.dk), sum(dk, wanted.dk), "dk"));
-  CHECK(near<T>(doubles(t.dv), sum(dv, wanted.dv), "dv"));
+  check_accumulation<typename P::Element, typename P::Device>({2, 1, 64, 0, {{9, 11}}});
 }
 
 TEST_CASE_TEMPLATE("attention writes its columns only, and no lse where none is wanted", T, float, bf16) {

@@ -6,9 +6,11 @@
 // Both passes are one kernel. A block owns 64 rows, 16 a warp: keys with their values, or queries with their dout. It
 // walks the other pair, the next tile on its way while this one is multiplied. Transposed scores come out of the first
 // two products when rows are keys, and results of a product are a left factor of the next one as they stand, so that
-// p and ds never leave the registers. The query heads of a group are walked one after the other.
+// p and ds never leave the registers. The query heads of a group are walked one after the other. On sm_90a longer
+// inputs take attention_backward_wgmma.cuh.
 #pragma once
 
+#include <hone/kernels/attention_backward_wgmma.cuh>
 #include <hone/kernels/attention_forward.cuh>
 #include <hone/tensor/gpu_workspace.hpp>
 
@@ -65,38 +67,6 @@ struct AttentionBackwardShared {
   float lse[2][Tile::others], delta[2][Tile::others];               // of the other rows, where those are queries
   Band bands[Tile::rows];
 };
-
-struct AttentionQuery {
-  float lse, delta;
-};
-
-/// weights = p from scores, rounded, and `slopes` becomes ds, which was dout v^T; lse and delta of fragment j and
-/// element e are query(j, e)'s.
-template <int N, class Query>
-__device__ void differentiate(std::uint32_t (&weights)[1][N][2], const float (&scores)[1][N][4],
-                              float (&slopes)[1][N][4], float factor, Query&& query) {
-  HONE_UNROLL
-  for (int j = 0; j < N; ++j) {
-    float p[4];
-    HONE_UNROLL
-    for (int e = 0; e < 4; ++e) {
-      const AttentionQuery at = query(j, e);
-      p[e] = exp2_fast(scores[0][j][e] * factor - at.lse * log2_of_e);
-      slopes[0][j][e] = p[e] * (slopes[0][j][e] - at.delta);
-    }
-    weights[0][j][0] = pack_bf16(p[0], p[1]);
-    weights[0][j][1] = pack_bf16(p[2], p[3]);
-  }
-}
-
-template <int N>
-__device__ void scale_sums(float (&sums)[1][N][4], float factor) {
-  HONE_UNROLL
-  for (int j = 0; j < N; ++j) {
-    HONE_UNROLL
-    for (int e = 0; e < 4; ++e) sums[0][j][e] *= factor;
-  }
-}
 
 /// ByKey: rows are keys, and the block makes dk and dv; else rows are queries and it makes dq.
 template <int HeadDim, bool ByKey>
@@ -206,6 +176,9 @@ void attention_delta(KernelDevice& device, const AttentionShape& shape, const Vi
 
 template <int HeadDim, bool ByKey>
 void attention_backward_pass(KernelDevice& device, const AttentionBackwardArgs<bf16>& args) {
+  if (attention_takes_wgmma(device, args.problem, &attention_backward_wgmma_kernel<HeadDim, ByKey>,
+                            AttentionBackwardWgmmaTile::threads))
+    return attention_backward_wgmma_pass<HeadDim, ByKey>(device, args);
   const AttentionProblem& problem = args.problem;
   launch(device, ByKey ? "attention_dkv" : "attention_dq",
          attention_shape(ByKey ? problem.keys : problem.queries, AttentionBackwardTile<HeadDim>::rows,

@@ -94,7 +94,8 @@ namespace kernel_detail {
 
 template <int HeadDim>
 void attention_forward(KernelDevice& device, const AttentionForwardArgs<bf16>& args) {
-  if (attention_forward_takes_wgmma<HeadDim>(device, args.problem))
+  if (attention_takes_wgmma(device, args.problem, &attention_forward_wgmma_kernel<HeadDim>,
+                            AttentionForwardWgmmaTile<HeadDim>::threads))
     return attention_forward_wgmma<HeadDim>(device, args);
   launch(device, "attention_forward",
          attention_shape(args.problem.queries, AttentionForwardTile::queries, args.problem.heads, attention_threads,

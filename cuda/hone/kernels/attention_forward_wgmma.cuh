@@ -224,7 +224,7 @@ __global__ void __launch_bounds__(wgmma_bound(AttentionForwardWgmmaTile<HeadDim>
   float* lse = args.lse == nullptr ? nullptr : args.lse + task.head * args.lse_stride;
   softmax.finish(sums, lse, task.first_row + row, problem.queries);
   walker.meet();  // nobody multiplies the queries any more
-  stage_sums(shared.q[group], row - group_row, sums);
+  store_sums_to(shared.q[group], row - group_row, sums);
   async_proxy_fence();
   walker.meet();
   if (thread_index() % warpgroup_threads == 0)
@@ -235,15 +235,6 @@ __global__ void __launch_bounds__(wgmma_bound(AttentionForwardWgmmaTile<HeadDim>
 // ---- launchers ----
 
 namespace kernel_detail {
-
-/// True where the tensors' map and the card allow wgmma. With fewer queries than one warpgroup takes, the others would
-/// only wait.
-template <int HeadDim>
-bool attention_forward_takes_wgmma(const KernelDevice& device, const AttentionProblem& problem) {
-  using Tile = AttentionForwardWgmmaTile<HeadDim>;
-  return problem.queries > Tile::rows_of_group &&
-         runs_wgmma(device, &attention_forward_wgmma_kernel<HeadDim>, Tile::threads);
-}
 
 template <int HeadDim>
 void attention_forward_wgmma(KernelDevice& device, const AttentionForwardArgs<bf16>& args) {

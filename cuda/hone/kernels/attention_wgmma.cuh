@@ -26,11 +26,11 @@ struct alignas(1024) SpanTile {
   bf16 elements[rows * cols];
 
   __device__ bf16* at_span(int index) { return elements + index * rows * span; }
-  /// Two elements of a row, from an even column.
-  __device__ std::uint32_t* pair(int row, int col) {
+  /// Up to eight elements of a row from here lie next to each other, as far as the next multiple of eight columns.
+  __device__ bf16* at(int row, int col) {
     const auto offset = static_cast<std::uint32_t>(row * span_bytes + col % span * 2);
     auto* first = reinterpret_cast<unsigned char*>(at_span(col / span));
-    return reinterpret_cast<std::uint32_t*>(first + swizzled(offset, swizzle));
+    return reinterpret_cast<bf16*>(first + swizzled(offset, swizzle));
   }
 };
 
@@ -100,28 +100,12 @@ __device__ void issue_product(float (&sums)[1][N][4], const std::uint32_t (&a)[1
   }
 }
 
-/// Rounds sums (64, 8 N) of a warpgroup into `tile`, each warp its 16 rows from `row`.
-template <int N, class Tile>
-__device__ void stage_sums(Tile& tile, int row, const float (&sums)[1][N][4], Where where = Where::here()) {
-  HONE_UNROLL
-  for (int j = 0; j < N; ++j) {
-    HONE_UNROLL
-    for (int half = 0; half < 2; ++half)
-      store(tile.pair(row + lane_index() / 4 + half * 8, j * 8 + lane_index() % 4 * 2),
-            pack_bf16(sums[0][j][half * 2], sums[0][j][half * 2 + 1]), where);
-  }
-}
-
 #endif
 
-/// Tiles on their way, a few at a time: filled by one thread, emptied by `Readers` warps. Tile number n takes place
-/// n % Places.
-template <class Tile, int Places, int Readers>
-struct TileRing {
-  Tile tiles[Places];
+/// Places for what is on its way from one warp, which fetches, to `Readers` warps. Number n takes place n % Places.
+template <int Places, int Readers>
+struct Ring {
   std::uint64_t full[Places], empty[Places];
-
-  __device__ Tile& tile(int n) { return tiles[n % Places]; }
 
 #if !defined(__CUDA_ARCH__) || defined(__CUDA_ARCH_FEAT_SM90_ALL)
   /// By one thread; then mbarrier_init_fence() and a barrier.
@@ -131,20 +115,35 @@ struct TileRing {
       hone::mbarrier_init(&empty[place], Readers, where);
     }
   }
-  /// Waits until tile n - Places was read by all, then starts loading tile n.
-  __device__ void fill(int n, const TensorMap& map, int row, int col, Where where = Where::here()) {
+  /// Who fetches waits until number n - Places was read by all.
+  __device__ void wait_empty(int n, Where where = Where::here()) {
     if (n >= Places) hone::mbarrier_wait(&empty[n % Places], static_cast<unsigned>(n / Places - 1) % 2, where);
-    hone::mbarrier_arrive_expect(&full[n % Places], Tile::bytes, where);
-    load_tile(tile(n), map, &full[n % Places], row, col, where);
   }
-  /// Every reading thread waits for tile n.
+  /// Every reading thread waits for number n.
   __device__ void wait(int n, Where where = Where::here()) {
     hone::mbarrier_wait(&full[n % Places], static_cast<unsigned>(n / Places) % 2, where);
   }
-  /// Every reading warp gives tile n back. It must have waited for it, even if it has no use for it: else its arrival
-  /// would count for the tile before.
+  /// Every reading warp gives number n back. It must have waited for it, even if it has no use for it: else its arrival
+  /// would count for the one before.
   __device__ void release(int n, Where where = Where::here()) {
     if (lane_index() == 0) hone::mbarrier_arrive(&empty[n % Places], where);
+  }
+#endif
+};
+
+/// A ring of tiles that TMA fills.
+template <class Tile, int Places, int Readers>
+struct TileRing : Ring<Places, Readers> {
+  Tile tiles[Places];
+
+  __device__ Tile& tile(int n) { return tiles[n % Places]; }
+
+#if !defined(__CUDA_ARCH__) || defined(__CUDA_ARCH_FEAT_SM90_ALL)
+  /// One thread starts loading number n from (row, col) on, once its place is empty.
+  __device__ void fill(int n, const TensorMap& map, int row, int col, Where where = Where::here()) {
+    this->wait_empty(n, where);
+    hone::mbarrier_arrive_expect(&this->full[n % Places], Tile::bytes, where);
+    load_tile(tile(n), map, &this->full[n % Places], row, col, where);
   }
 #endif
 };
@@ -173,6 +172,14 @@ bool runs_wgmma(const KernelDevice& device, void (*kernel)(P...), int threads) {
   gpu::succeed(driver_of(device), driver_of(device).most_threads(&most, reinterpret_cast<const void*>(kernel)),
                "most_threads");
   return most >= threads;
+}
+
+/// True where an attention kernel of `threads`, which uses wgmma, should be taken. With fewer queries than one
+/// warpgroup multiplies the others would only wait.
+template <class... P>
+bool attention_takes_wgmma(const KernelDevice& device, const AttentionProblem& problem, void (*kernel)(P...),
+                           int threads) {
+  return problem.queries > 64 && runs_wgmma(device, kernel, threads);
 }
 
 }  // namespace kernel_detail
