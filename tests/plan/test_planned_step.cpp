@@ -98,6 +98,20 @@ LoraTuning lora(Draw& draw) {
           draw.of(targets)};
 }
 
+/// One of the methods beside LoRA.
+Method other_method(Draw& draw) {
+  const std::array<Method, 8> methods = {
+      Attached<IA3>{},
+      Attached<BitFit>{},
+      Attached<Bottleneck>{Bottleneck::houlsby()},
+      Attached<Bottleneck>{Bottleneck::pfeiffer()},
+      Attached<Bottleneck>{Bottleneck::parallel()},
+      Attached<PrefixTuning>{{.num_virtual_tokens = draw(1, 9)}},
+      Attached<PrefixTuning>{{.num_virtual_tokens = draw(1, 9), .prefix_projection = true}},
+      Attached<PromptTuning>{{.num_virtual_tokens = draw(1, 9), .init = PromptInit::sample_vocab}}};
+  return draw.of(methods);
+}
+
 /// Every family meets every method and recompute; the rest is drawn.
 Setup make_setup(std::int64_t number, const Policy& policy) {
   Draw draw(static_cast<std::uint64_t>(number) + 1000 * static_cast<std::uint64_t>(policy.update));
@@ -108,7 +122,7 @@ Setup make_setup(std::int64_t number, const Policy& policy) {
   if (number / count % 3 == 0)
     config.step.method = FullTuning{};
   else
-    config.step.method = lora(draw);
+    config.step.method = number / count % 3 == 1 ? Method(lora(draw)) : other_method(draw);
   // Of the bases that are frozen, two of five are quantised, in all three ways.
   if (number / count % 3 != 0 && number % 5 < 2)
     config.model.quantization =
@@ -287,7 +301,10 @@ void check_planned_is_actual(const Policy& policy, std::int64_t first, std::int6
     const Cpu cpu(setup.device);
     INFO(policy.name, " configuration ", number, ": ", setup.family, ", ", name_of(setup.device.isa), ", ",
          setup.device.threads, " threads");
-    const auto batches = make_batches(setup, number);
+    auto batches = make_batches(setup, number);
+    for (const Batch& batch : batches)
+      setup.config.most_documents = std::max(setup.config.most_documents, batch.document_count());
+    for (Batch& batch : batches) batch.most_documents = setup.config.most_documents;
     if (setup.filling == Filling::ragged) {
       std::set<std::int64_t> sizes;
       for (const Batch& batch : batches) sizes.insert(batch.tokens());

@@ -12,6 +12,7 @@ Command add_generate(CLI::App& app);
 Command add_merge(CLI::App& app);
 Command add_quantize(CLI::App& app);
 Command add_inspect(CLI::App& app);
+Command add_peft(CLI::App& app);
 Command add_tokenize(CLI::App& app);
 Command add_bench(CLI::App& app);
 

@@ -25,11 +25,13 @@ inline Batch with_virtual_tokens(const Batch& batch, std::int64_t count, std::in
     }
     out.documents.push_back(static_cast<std::int32_t>(out.ids.size()));
   }
-  // What is left is one more document, which begins with its virtual tokens like any other.
+  // What is left is one more document, which begins with its virtual tokens like any other, or the end of the last.
   const std::int64_t most = std::max(batch.most_documents, batch.document_count());
-  const std::int64_t total = round_up(batch.tokens() + (most + 1) * count, multiple);
+  const std::int64_t total = round_up(batch.tokens() + most * count, multiple);
+  const bool another = total - out.tokens() >= count || batch.document_count() == 0;
   for (std::int64_t v = 0; out.tokens() < total; ++v)
-    out.ids.push_back(v < count ? static_cast<std::int32_t>(-1 - v) : 0);
+    out.ids.push_back(another && v < count ? static_cast<std::int32_t>(-1 - v) : 0);
+  if (!another) out.documents.pop_back();
   if (out.documents.back() != total) out.documents.push_back(static_cast<std::int32_t>(total));
   for (std::size_t d = 0; d + 1 < out.documents.size(); ++d)
     for (std::int32_t i = out.documents[d]; i < out.documents[d + 1]; ++i)

@@ -61,16 +61,15 @@ class MetaRun {
         step_(model_, config.step),
         prepared_(resident_buffers(ledger())),
         max_length_(config.max_length),
-        train_documents_(most_documents(config)),
-        evaluate_documents_(config.batch_size + 1) {}
+        most_documents_(most_documents(config)) {}
 
   const Ledger& ledger() const { return meta_.memory().ledger(); }
   const std::vector<Buffer>& loaded() const { return loaded_; }      ///< the base alone
   const std::vector<Buffer>& prepared() const { return prepared_; }  ///< and adapters, gradients, optimizer state
 
-  void train(std::int64_t tokens) { step_.accumulate(planning_batch(tokens, max_length_, train_documents_), 0); }
+  void train(std::int64_t tokens) { step_.accumulate(planning_batch(tokens, max_length_, most_documents_), 0); }
   void update() { step_.update(0); }
-  void evaluate(std::int64_t tokens) { step_.evaluate(planning_batch(tokens, max_length_, evaluate_documents_)); }
+  void evaluate(std::int64_t tokens) { step_.evaluate(planning_batch(tokens, max_length_, most_documents_)); }
 
   template <class F>
   Trace record(F&& f) {
@@ -104,7 +103,7 @@ class MetaRun {
   std::vector<Buffer> loaded_;
   TrainingStep<T, Meta> step_;
   std::vector<Buffer> prepared_;
-  std::int64_t max_length_, train_documents_, evaluate_documents_;
+  std::int64_t max_length_, most_documents_;
 };
 
 /// Packs the batches of one kind; the phase is that of the batch with the highest peak.

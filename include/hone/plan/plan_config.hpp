@@ -47,7 +47,7 @@ inline BatchSizes batch_sizes(const PlanConfig& config) {
   return {{tokens}, {tokens}};
 }
 
-/// The most documents of a training batch: its rows and its padding.
+/// The most documents of a batch: its rows and its padding.
 inline std::int64_t most_documents(const PlanConfig& config) {
   return config.most_documents > 0 ? config.most_documents : config.batch_size + 1;
 }

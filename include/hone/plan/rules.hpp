@@ -75,7 +75,8 @@ struct Sizes {
 
 /// Formulas of squares can pass 64 bits where the plan itself does not.
 inline std::int64_t whole(double bytes) { return static_cast<std::int64_t>(std::min(bytes, 9e18)); }
-inline bool lora(const PlanConfig& config) { return std::holds_alternative<LoraTuning>(config.step.method); }
+/// LoRA, or another method that leaves the base as it is: the formulas know no other.
+inline bool lora(const PlanConfig& config) { return !std::holds_alternative<FullTuning>(config.step.method); }
 inline std::int64_t element_bytes(const PlanConfig& config) { return config.step.policy.compute == DType::f32 ? 4 : 2; }
 
 inline std::int64_t fp32_weights(const PlanConfig&, const Plan& plan) { return 4 * plan.parameters; }

@@ -29,7 +29,9 @@ struct RunLayout {
         sizes.train.insert(train.tokens(members));
         most_rows = std::max(most_rows, members.size());
       }
-    if (config.packing) train.set_most_documents(static_cast<std::int64_t>(most_rows) + 1);
+    // One number for the whole run: packed batches have as many rows as fit, validation's batch_size.
+    if (config.packing) train.set_most_documents(std::max(static_cast<std::int64_t>(most_rows), config.batch_size) + 1);
+    valid.set_most_documents(train.most_documents());
     if (!data.valid.empty()) valid_epoch = valid.epoch(0);
     for (const auto& members : valid_epoch) sizes.evaluate.insert(valid.tokens(members));
   }
