@@ -132,6 +132,7 @@
 #include <hone/peft/targets.hpp>
 #include <hone/plan/gpus.hpp>
 #include <hone/plan/phase.hpp>
+#include <hone/plan/planned_graphs.hpp>
 #include <hone/quant/codes.hpp>
 #include <hone/quant/dynamic_map.hpp>
 #include <hone/quant/quantisation.hpp>

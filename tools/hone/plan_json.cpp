@@ -74,7 +74,13 @@ nlohmann::json to_json(const Plan& plan, const PlanConfig& config, const std::st
       {"kernels_per_step", plan.step.kernels},
       {"target", target_json(target)},
       {"settings", settings_json(config)},
+      {"graphs", nullptr},
       {"driver", nullptr}};
+  if (plan.graphs.count > 0)
+    out["graphs"] = {{"bytes", plan.graphs.bytes()},
+                     {"count", plan.graphs.count},
+                     {"launches", plan.graphs.launches},
+                     {"words", "assumed, not measured: what CUDA keeps for executable graphs"}};
   if (driver) out["driver"] = {{"bytes", driver->bytes}, {"words", driver->words}};
   return out;
 }

@@ -21,6 +21,7 @@ namespace hone::cli {
 ///   its live peak flops_per_step, kernels_per_step, bytes_moved_per_step = bytes_read_per_step +
 ///   bytes_written_per_step target        {device, alignment, threads, isa} or {device, alignment, sm, gemm_workspace}
 ///   settings      the run's, by the canonical keys of training
+///   graphs        {bytes, count, launches, words} of what CUDA keeps for graphs, or null where there is no card
 ///   driver        {bytes, words}, or null where nothing is taken beside the run
 nlohmann::json to_json(const Plan& plan, const PlanConfig& config, const std::string& model_name, const Target& target,
                        const std::optional<Driver>& driver);

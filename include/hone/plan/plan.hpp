@@ -4,10 +4,12 @@
 
 #include <hone/memory/replay.hpp>
 #include <hone/plan/generation.hpp>
+#include <hone/plan/planned_graphs.hpp>
 
 #include <algorithm>
 #include <array>
 #include <cstdint>
+#include <iterator>
 #include <map>
 #include <set>
 #include <string>
@@ -29,6 +31,7 @@ struct Plan {
   std::map<std::int64_t, Packing> evaluate = {};
   std::vector<Phase> phases = {};  ///< load, train, evaluate, save; and generate, which is a run of its own
   Meta::Work step = {};            ///< of one optimizer step on batches of the largest size
+  PlannedGraphs graphs = {};       ///< on a card, beside all bytes above
 
   /// Bytes of the slab in which the temporaries of all batches find their places.
   std::int64_t slab_bytes() const {
@@ -139,6 +142,9 @@ Plan plan_training(const PlanConfig& config, const Target& target) {
     const auto batch = run.work_of([&] { run.train(*sizes.train.rbegin()); });
     const auto update = run.work_of([&] { run.update(); });
     plan.step = batch * config.gradient_accumulation_steps + update;
+    if (target.kind != DeviceKind::cpu)
+      plan.graphs = plan_graphs(std::ssize(sizes.train), std::ssize(sizes.evaluate), config.gradient_accumulation_steps,
+                                batch.kernels, update.kernels);
   }
   if (!sizes.evaluate.empty())
     plan.phases.push_back(detail::plan_batches(run, "evaluate", sizes.evaluate, plan.evaluate,

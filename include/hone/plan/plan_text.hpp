@@ -116,6 +116,10 @@ class PlanText {
     std::string out = line("peak", plan_.peak_bytes) + fmt::format("  of live bytes, in {}\n", peak_phase(plan_).name) +
                       line("reserved", plan_.reserved_bytes()) +
                       fmt::format("  in slabs; temporaries packed {:.2f} % over live\n", 100 * packing_overhead(plan_));
+    if (plan_.graphs.count > 0)
+      out += line("graphs", plan_.graphs.bytes()) +
+             fmt::format("  beside the run: CUDA's for {} graphs, assumed ({} launches of {} B)\n", plan_.graphs.count,
+                         with_commas(plan_.graphs.launches), with_commas(PlannedGraphs::launch_bytes));
     if (options_.driver)
       out += line("driver", options_.driver->bytes) + "  beside the run:\n" + wrapped("", options_.driver->words);
     return out + "\n";

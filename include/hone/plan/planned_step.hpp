@@ -20,6 +20,7 @@ void reserve_slabs(const Plan& plan, const D& device) {
 
 struct PlannedStepOptions {
   bool graphs = true;  ///< on a card: the parts of a step are written down once and replayed. The bits are the same.
+  std::size_t most_graphs = most_step_graphs;  ///< work that finds no place among them is done without
 };
 
 /// A training step whose temporaries sit where the plan put them.
@@ -27,7 +28,7 @@ template <class T, Device D, Communicator C = Self>
 class PlannedStep {
  public:
   PlannedStep(const Plan& plan, TrainingStep<T, D, C>& step, const PlannedStepOptions& options = {})
-      : plan_(plan), step_(step), options_(options) {}
+      : plan_(plan), step_(step), options_(options), graphs_(options.most_graphs) {}
 
   /// As TrainingStep's.
   double accumulate(const Batch& batch, std::uint64_t draw) {

@@ -39,23 +39,31 @@ struct WithoutGraphs {
   }
 };
 
-/// One graph for every key. A key's first work is done as it is: only then are kernels loaded and GEMM algorithms
-/// chosen, and a batch size that is met once is worth no graph. The second is written down, and launched from then on.
+/// Graphs a run keeps: CUDA takes some MiB for that of a batch.
+inline constexpr std::size_t most_step_graphs = 16;
+
+/// One graph for every key, up to `most` of them. A key's first work is done as it is: only then are kernels loaded and
+/// GEMM algorithms chosen, and a batch size that is met once is worth no graph. The second is written down, and
+/// launched from then on.
 template <Device D>
 class StepGraphs {
  public:
+  explicit StepGraphs(std::size_t most = most_step_graphs) : most_(most) {}
+
   /// Does `work()` by way of a graph. It returns a place of the device's memory, where its result is until the device
   /// is given more work; so does this. `state` is what work changes on the host: `is(saved)`, `saved()` and
   /// `become(saved)`. Work that begins in another state than the graph's is done as it is.
   template <class State, class Work>
   const void* operator()(const D& device, const StepKey& key, State& state, const Work& work) {
-    if (std::exchange(place_, device.memory().plan_place()) != device.memory().plan_place()) entries_.clear();
+    if (std::exchange(place_, device.memory().plan_place()) != device.memory().plan_place()) clear();
     Entry& entry = entries_[key];
     if (!std::exchange(entry.met, true)) return work();
     if (!entry.graph) {
+      if (size_ >= most_) return work();
       entry.before = state.saved();
       entry.graph.emplace(device, [&] { entry.result = work(); });
       entry.after = state.saved();
+      ++size_;
     } else if (!state.is(entry.before)) {
       return work();
     }
@@ -64,11 +72,7 @@ class StepGraphs {
     return entry.result;
   }
 
-  std::size_t size() const {
-    std::size_t out = 0;
-    for (const auto& [key, entry] : entries_) out += entry.graph ? 1 : 0;
-    return out;
-  }
+  std::size_t size() const { return size_; }
 
  private:
   struct Entry {
@@ -78,6 +82,13 @@ class StepGraphs {
     std::vector<bool> before, after;
   };
 
+  void clear() {
+    entries_.clear();
+    size_ = 0;
+  }
+
+  std::size_t most_;
+  std::size_t size_ = 0;
   const std::byte* place_ = nullptr;
   std::map<StepKey, Entry> entries_;
 };
