@@ -4,6 +4,7 @@
 
 #include <hone/cuda.hpp>
 #include <hone/eval/documents.hpp>
+#include <hone/eval/merge_options.hpp>
 #include <hone/infer/sampler.hpp>
 #include <hone/models/llama_config.hpp>
 #include <hone/nn/batch.hpp>
@@ -44,6 +45,21 @@ class Model {
   virtual void merge_into(const std::filesystem::path& folder, std::int64_t max_shard_size) = 0;
 };
 
+/// One of several adapters on a base: what it changes is multiplied by `weight`, and the changes add up.
+struct AdapterSource {
+  std::string name;
+  std::filesystem::path folder;
+  double weight = 1;
+};
+
+/// An adapter to fold into a base; with a text, every way to do it is compared over its first tokens.
+struct MergeRequest {
+  std::filesystem::path base, adapter, output;
+  MergeOptions options;
+  std::string text;
+  std::int64_t tokens = 256;
+};
+
 class Engine {
  public:
   virtual ~Engine() = default;
@@ -51,6 +67,9 @@ class Engine {
                              const std::atomic<bool>& stop) const = 0;
   virtual std::unique_ptr<Model> load(const std::filesystem::path& folder,
                                       const std::filesystem::path& adapter) const = 0;
+  virtual std::unique_ptr<Model> load_several(const std::filesystem::path& folder,
+                                              const std::vector<AdapterSource>& adapters) const = 0;
+  virtual std::vector<MergeRow> merge(const MergeRequest& request) const = 0;
 };
 
 std::unique_ptr<Engine> make_cpu_fp32_engine(const EngineOptions& options);

@@ -3,13 +3,31 @@
 
 #include "engine.hpp"
 
+#include <hone/eval/merge_adapter.hpp>
 #include <hone/eval/perplexity.hpp>
 #include <hone/infer/generate.hpp>
 #include <hone/models/llama_folder.hpp>
-#include <hone/peft/adapter_folder.hpp>
+#include <hone/peft/adapters.hpp>
 #include <hone/peft/method.hpp>
 
 namespace hone::cli {
+
+template <class T, Device D>
+std::vector<MergeRow> merge_folders(const D& device, const MergeRequest& request) {
+  Example text;
+  if (!request.text.empty()) {
+    const auto config = read_llama_config(request.base / "config.json");
+    const auto tokenizer = load_tokenizer(request.base, config);
+    check(tokenizer.has_value(), "[{}] there is no tokenizer.json in this folder", request.base.string());
+    text.ids = tokenizer->encode_with_bos(request.text, false);
+    const std::int64_t most = std::min(request.tokens, config.max_position_embeddings);
+    text.ids.resize(std::min(text.ids.size(), static_cast<std::size_t>(most)));
+    text.supervised.assign(text.ids.size(), true);
+  }
+  const auto tokens = static_cast<std::int64_t>(text.ids.size());
+  return merge_adapter<T>(request.base, request.adapter, request.output, device, request.options,
+                          make_batch(std::span<const Example>(&text, 1)), tokens);
+}
 
 template <class T, Device D>
 class DeviceModel final : public Model {
@@ -18,6 +36,16 @@ class DeviceModel final : public Model {
       : model_(load_llama<T>(folder, device)) {
     if (!adapter.empty()) load_adapter(model_, adapter);
     freeze_all(model_);  // nothing here trains: no memory for gradients
+  }
+  DeviceModel(const D& device, const std::filesystem::path& folder, const std::vector<AdapterSource>& sources)
+      : model_(load_llama<T>(folder, device)) {
+    Adapters<PretrainedLlama<T, D>> adapters(model_);
+    for (const AdapterSource& source : sources) {
+      adapters.load(source.name, source.folder);
+      adapters.weigh(source.name, source.weight);
+    }
+    adapters.set(adapters.names());
+    freeze_all(model_);
   }
   const LlamaConfig& config() const override { return model_.config(); }
   const Tokenizer& tokenizer() const override { return model_.tokenizer(); }
