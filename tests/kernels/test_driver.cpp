@@ -156,6 +156,10 @@ TEST_CASE("a graph writes a stream's calls down and replays them in order") {
                        "[cuda] synchronize failed: operation not permitted when stream is capturing (status 900)",
                        Error);
   device.synchronize();  // the failed capture has been closed
+  CHECK(test::contains(test::error_of([&] { gpu::Graph(device, [&] { x.copy_from(host); }); }),
+                       "[cuda] a copy between host and device was asked for in work that is written down as a graph"));
+  CHECK(test::contains(test::error_of([&] { gpu::Graph(device, [&] { (void)x.to_vector(); }); }), "as a graph"));
+  x.copy_from(host);
 }
 
 TEST_CASE("every driver call of a short run fails once: a clear error, nothing left behind, the next run is right") {

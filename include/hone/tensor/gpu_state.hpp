@@ -65,18 +65,27 @@ struct DeviceState {
 
   /// Copies between the host and the device's memory. Host memory may be used as soon as it returns.
   void copy_in(void* to, const void* from, std::size_t bytes) const {
+    refuse_in_graph();
     if (bytes > 0) succeed(driver, driver.copy(to, from, bytes, stream.get()), "copy to the device");
   }
   void copy_out(void* to, const void* from, std::size_t bytes) const {
+    refuse_in_graph();
     if (bytes == 0) return;
     succeed(driver, driver.copy(to, from, bytes, stream.get()), "copy from the device");
     synchronize();
   }
   void synchronize() const { succeed(driver, driver.synchronize(stream.get()), "synchronize"); }
 
+  void refuse_in_graph() const {
+    check(!writing_graph,
+          "[cuda] a copy between host and device was asked for in work that is written down as a graph: when the graph "
+          "runs, that memory of the host is gone");
+  }
+
   const Driver& driver;
   Stream stream;
   Memory memory;
+  bool writing_graph = false;  ///< the stream is captured
 };
 
 /// What the device tags of a GPU have in common: a cheap handle on one state.
@@ -93,6 +102,8 @@ class DeviceHandle {
   /// Copies between the host and the device, in the order of the device's work.
   void copy_in(void* to, const void* from, std::size_t bytes) const { state_->copy_in(to, from, bytes); }
   void copy_out(void* to, const void* from, std::size_t bytes) const { state_->copy_out(to, from, bytes); }
+  /// Says that the stream's work is being written down (see Graph), or no longer.
+  void set_writing_graph(bool writing) const { state_->writing_graph = writing; }
   /// Waits until all work given so far is done; errors of kernels surface here.
   void synchronize() const { state_->synchronize(); }
 

@@ -19,6 +19,7 @@ class Graph {
     succeed(driver_, driver_.begin_capture(stream_), "begin_capture");
     void* graph = nullptr;
     try {
+      const Writing<Device> writing(device);
       work();
     } catch (...) {
       abandon();
@@ -39,6 +40,14 @@ class Graph {
   void launch() const { succeed(driver_, driver_.launch_graph(executable_, stream_), "launch_graph"); }
 
  private:
+  /// While one lives, the device knows that its stream is captured.
+  template <class Device>
+  struct Writing {
+    explicit Writing(const Device& one) : device(one) { device.set_writing_graph(true); }
+    ~Writing() { device.set_writing_graph(false); }
+    const Device& device;
+  };
+
   /// Closes the capture and forgets what it holds.
   void abandon() const {
     void* graph = nullptr;
