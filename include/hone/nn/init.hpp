@@ -8,6 +8,7 @@
 #include <hone/nn/quantise.hpp>
 #include <hone/tensor/tensor.hpp>
 
+#include <algorithm>
 #include <cstdint>
 #include <string>
 #include <string_view>
@@ -50,12 +51,12 @@ void initialise(Model& model, std::uint64_t seed, double standard_deviation = 0.
     fill(weight, name.ends_with(".bias") ? T(0.0f) : T(1.0f));
   });
   visit_quantised(model, [&](const std::string& module, const auto& weight) {
-    using D = std::decay_t<decltype(weight.device())>;
     const std::string name = module + ".weight";
-    const auto dense = Tensor<float, D>::empty(weight.device(), weight.shape(), {Category::host, "staging"});
+    const Cpu apart(Cpu::Options{.threads = 1});  // normals are equal everywhere; the model's device holds no dense one
+    const auto dense = Tensor<float, Cpu>::empty(apart, weight.shape());
     fill_normal(dense, standard_deviation, seed, stream_of(name));
     const auto read = [&](std::int64_t begin, std::int64_t count, float* out) {
-      copy_to_host(dense.device(), out, dense.data() + begin, static_cast<std::size_t>(count) * sizeof(float));
+      std::copy_n(dense.data() + begin, count, out);
     };
     quantise(read, weight, name);
   });
