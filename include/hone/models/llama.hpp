@@ -162,6 +162,8 @@ class Llama {
     f(std::string("model.norm.weight"), norm_);
     if (lm_head_.defined()) f(std::string("lm_head.weight"), lm_head_);
   }
+  /// What changes the embeddings of tokens once they are looked up.
+  std::vector<BypassAt<LookupSite<T, D>>>& lookup_bypasses() { return lookup_bypasses_; }
   /// f(module path, linear, part) for every projection of the blocks.
   template <class F>
   void visit_linears(F&& f) {
@@ -177,6 +179,7 @@ class Llama {
   void visit_bypasses(F&& f) {
     for (const auto& bypass : virtual_inputs_.bypasses) f(std::string(), Insertion::embeddings, bypass);
     for (const auto& bypass : virtual_keys_values_.bypasses) f(std::string(), Insertion::keys_values, bypass);
+    for (const auto& bypass : lookup_bypasses_) f(std::string("model.embed_tokens"), Insertion::token_lookup, bypass);
     visit_linears([&](const std::string& path, Linear<T, D>& linear, std::size_t part) {
       if (part == 0)
         for (const auto& bypass : linear.input_bypasses()) f(path, Insertion::linear_input, bypass);
@@ -239,7 +242,12 @@ class Llama {
     return upload(prepared(batch, room), device_);
   }
   Tensor<T, D> embedded(const Tensor<std::int32_t, D>& ids, const Tensor<std::int32_t, D>& documents) const {
-    if (virtual_inputs_.count == 0) return embedding(ids, embed_);
+    if (virtual_inputs_.count == 0) {
+      auto y = embedding(ids, embed_);
+      for (const auto& bypass : lookup_bypasses_) bypass.apply({ids, y});
+      return y;
+    }
+    check(lookup_bypasses_.empty(), "[llama] virtual tokens and an adapter of the embeddings do not go together");
     return virtual_embedding(ids, documents, embed_, virtual_inputs_.rows());
   }
   /// Virtual keys and values come first in an empty cache.
@@ -296,6 +304,7 @@ class Llama {
   std::shared_ptr<GradientTokens> tokens_;
   bool trainable_is_chosen_ = false;
   VirtualTokens virtual_inputs_, virtual_keys_values_;
+  std::vector<BypassAt<LookupSite<T, D>>> lookup_bypasses_;
   Tensor<T, D> embed_, norm_, lm_head_;
   Tensor<float, D> inverse_frequencies_;
   std::vector<LlamaLayer<T, D>> layers_;

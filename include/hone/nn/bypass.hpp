@@ -17,13 +17,21 @@
 
 namespace hone {
 
-enum class Insertion : std::uint8_t { linear, linear_input, attention, feed_forward, keys_values, embeddings };
+enum class Insertion : std::uint8_t {
+  linear,
+  linear_input,
+  attention,
+  feed_forward,
+  keys_values,
+  embeddings,
+  token_lookup
+};
 enum class Form : std::uint8_t { parallel, sequential };
 enum class Composition : std::uint8_t { add, gate, multiply, concatenate };
 
 inline std::string_view name_of(Insertion insertion) {
-  constexpr std::array<std::string_view, 6> names = {
-      "linear", "linear input", "attention", "feed-forward", "keys and values", "input embeddings"};
+  constexpr std::array<std::string_view, 7> names = {
+      "linear", "linear input", "attention", "feed-forward", "keys and values", "input embeddings", "token lookup"};
   return names[static_cast<std::size_t>(insertion)];
 }
 inline std::string_view name_of(Form form) { return form == Form::parallel ? "parallel" : "sequential"; }
@@ -76,6 +84,15 @@ struct VirtualTokensSite {
   using Element = T;
   using DeviceType = D;
   Tensor<Accumulator<T>, D>& rows;
+};
+
+/// The lookup of tokens: `ids` (N) went in, y (N, C) came out and may be changed in place.
+template <class T, Device D>
+struct LookupSite {
+  using Element = T;
+  using DeviceType = D;
+  const Tensor<std::int32_t, D>& ids;
+  Tensor<T, D>& y;
 };
 
 /// What walks over a bypass's own weights: called with a name relative to where it sits and the tensor.

@@ -148,6 +148,43 @@ void check_lora(const Tensor<T, D>& x, const LoraStackedA<T, D>& a, std::span<co
 
 }  // namespace detail
 
+namespace detail {
+
+template <class T, Device D>
+struct AddProductSaved {
+  using A = AdapterElement<T>;
+  Tensor<A, D> h, b;
+  double scale;
+  std::shared_ptr<GradientSlot<A, D>> h_slot, b_slot;
+
+  void backward(const Tensor<T, D>& dy) const {
+    if (b_slot != nullptr)
+      b_slot->contribute(dy.device(), [&](const Tensor<A, D>& db, bool accumulate) {
+        gemm(dy, h, db, {.transpose_a = true, .alpha = scale, .accumulate = accumulate});
+      });
+    if (h_slot != nullptr)
+      h_slot->contribute(dy.device(), [&](const Tensor<A, D>& dh, bool accumulate) {
+        gemm(dy, b, dh, {.alpha = scale, .accumulate = accumulate});
+      });
+  }
+};
+
+}  // namespace detail
+
+/// y += scale h b^T in place: the second half of a LoRA whose h (N, r) came from elsewhere, as from a lookup in A. b
+/// (C, r), y (N, C).
+template <class T, Device D>
+void add_product(const Tensor<AdapterElement<T>, D>& h, const Tensor<AdapterElement<T>, D>& b, double scale,
+                 Tensor<T, D>& y) {
+  check(h.rank() == 2 && b.rank() == 2 && h.extent(1) == b.extent(1) && h.extent(0) == y.extent(0) &&
+            b.extent(0) == y.extent(1),
+        "[lora] h {} and B {} do not fit y {}", h.shape(), b.shape(), y.shape());
+  gemm(h, b, y, {.transpose_b = true, .alpha = scale, .accumulate = true});
+  if (!records(h, b, y)) return;
+  if (!y.requires_grad()) y.require_grad();
+  current_tape().record(detail::AddProductSaved<T, D>{h.detached(), b.detached(), scale, h.slot(), b.slot()}, y.slot());
+}
+
 /// Adds scale * dropout(x) a^T b^T of every part to its columns of y. x (N, in), y (N, out of the linear).
 template <class T, Device D>
 void add_lora(const Tensor<T, D>& x, const LoraStackedA<T, D>& a, std::span<const LoraPart<T, D>> parts,

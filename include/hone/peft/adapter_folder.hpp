@@ -9,6 +9,7 @@
 
 #include <algorithm>
 #include <filesystem>
+#include <functional>
 #include <map>
 #include <memory>
 #include <optional>
@@ -24,6 +25,7 @@ template <Device D>
 struct AdapterContents {
   AdapterConfig config;
   NamedTensors<D> tensors;
+  std::function<void()> finish = [] {};  ///< to be called when `tensors` have been read anew: some are copies
 };
 
 namespace detail {
@@ -90,6 +92,23 @@ AdapterContents<typename Model::DeviceType> lora_contents(Model& model, const st
       out.tensors.push_back({adapter_tensor_name({path, "lora_magnitude_vector"}), lora.magnitude().detached()});
   });
   out.config.target_modules = target_modules_of(model, paths);
+  for (const auto& bypass : model.lookup_bypasses()) {
+    using T = typename Model::Element;
+    using D = typename Model::DeviceType;
+    auto* lora = bypass.template get_if<LoraEmbedding<T, D>>();
+    check(lora != nullptr, "[adapter] the bypass beside {} has no PEFT format", embedding_path);
+    if (lora->adapter().name != name) continue;
+    describe(lora->config(), embedding_path, paths.empty(), out.config);
+    paths.push_back(embedding_path);
+    out.config.target_modules.push_back(last_component(embedding_path));
+    // The file has A the other way round; what is read into the copy goes back by finish().
+    auto copy = Tensor<AdapterElement<T>, D>::empty(model.device(), {lora->a().extent(1), lora->a().extent(0)},
+                                                    {Category::workspace, "lora_embedding_A"});
+    if (copy.data() != nullptr) copy.copy_from(lora->a_of_file());
+    out.tensors.push_back({adapter_tensor_name({embedding_path, "lora_embedding_A"}), copy});
+    out.tensors.push_back({adapter_tensor_name({embedding_path, "lora_embedding_B"}), lora->b().detached()});
+    out.finish = [lora, copy] { lora->set_a_of_file(copy.to_vector()); };
+  }
   std::set<std::string> saved;
   model.visit([&](const std::string& weight, const auto& tensor) {
     if (!tensor.requires_grad()) return;
@@ -141,6 +160,15 @@ inline void check_placed(const std::filesystem::path& folder, const std::set<std
         join_or(nearest_names(first == nullptr ? "" : module_of(*first), modules, 2)));
 }
 
+/// The LoRA that a folder puts on one module.
+inline LoRA lora_of(const AdapterConfig& config, const std::string& path) {
+  return {.r = adapter_rank(config, path),
+          .alpha = adapter_alpha(config, path),
+          .dropout = config.lora_dropout,
+          .use_rslora = config.use_rslora,
+          .use_dora = config.use_dora};
+}
+
 /// Attaches a LoRA folder and loads its weights.
 template <class Model>
 void load_lora(Model& model, const std::filesystem::path& folder, const AdapterConfig& config,
@@ -161,15 +189,14 @@ void load_lora(Model& model, const std::filesystem::path& folder, const AdapterC
           config.use_dora ? "no" : "a");
     for (const char* part : {".lora_A", ".lora_B", ".lora_magnitude_vector"})
       if (names.adapters.contains(path + part)) placed.insert(path + part);
-    return LoRA{.r = adapter_rank(config, path),
-                .alpha = adapter_alpha(config, path),
-                .dropout = config.lora_dropout,
-                .use_rslora = config.use_rslora,
-                .use_dora = config.use_dora};
+    return lora_of(config, path);
   });
   model.visit([&](const std::string& weight, const auto&) {
     if (names.saved.contains(weight)) placed.insert(weight);
   });
+  const std::string lookup_a = embedding_path + ".lora_embedding_A", lookup_b = embedding_path + ".lora_embedding_B";
+  const bool embeddings = names.adapters.contains(lookup_a) && names.adapters.contains(lookup_b);
+  if (embeddings) placed.insert({lookup_a, lookup_b});
   check_placed(folder, wanted, placed, modules);  // before anything is changed
   model.set_base_trainable(false);
   for (const auto& one : picked) {
@@ -180,6 +207,15 @@ void load_lora(Model& model, const std::filesystem::path& folder, const AdapterC
       read_tensor(files, names.adapters.at(path + ".lora_B"), stack->b(i));
       if (config.use_dora) read_tensor(files, names.adapters.at(path + ".lora_magnitude_vector"), stack->magnitude(i));
     }
+  }
+  if (embeddings) {
+    using A = AdapterElement<typename Model::Element>;
+    auto* lora = put_beside_embeddings(model, lora_of(config, embedding_path), adapter);
+    const auto transposed = Tensor<A, typename Model::DeviceType>::empty(
+        model.device(), {lora->a().extent(1), lora->a().extent(0)}, {Category::workspace, "lora_embedding_A"});
+    read_tensor(files, names.adapters.at(lookup_a), transposed);
+    lora->set_a_of_file(transposed.to_vector());
+    read_tensor(files, names.adapters.at(lookup_b), lora->b());
   }
   model.visit([&](const std::string& weight, auto& tensor) {
     const auto found = names.saved.find(weight);

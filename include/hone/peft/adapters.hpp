@@ -57,6 +57,8 @@ class Adapters {
   /// modules changes the base, so it must be the only one.
   void load(const std::string& name, const std::filesystem::path& folder) {
     const auto config = read_adapter_config(folder);
+    check(config.peft_type == "LORA", "[adapters] '{}' is {}; several adapters on one base must be LORA", name,
+          config.peft_type);
     check(config.modules_to_save.empty() || switches_.empty(),
           "[adapters] '{}' saves whole modules of the base ({}): it cannot share it with other adapters", name,
           join_or(config.modules_to_save));
@@ -97,12 +99,14 @@ class Adapters {
   /// active.
   void train_only(const std::string& name) {
     at(name);
-    visit_loras([&](const std::string&, LoraBypass<T, D>& lora) {
+    const auto choose = [&](const std::string&, auto& lora) {
       const bool trains = lora.adapter().name == name;
       lora.visit([&](const std::string&, auto weight) {
         std::visit([&](auto* tensor) { trains ? make_trainable(*tensor) : freeze(*tensor); }, weight);
       });
-    });
+    };
+    visit_loras(choose);
+    visit_lookups(choose);
   }
 
   /// Removes an adapter.
@@ -113,6 +117,10 @@ class Adapters {
         const auto* lora = bypass.template get_if<LoraBypass<T, D>>();
         return lora != nullptr && lora->adapter().name == name;
       });
+    });
+    std::erase_if(model_->lookup_bypasses(), [&](const auto& bypass) {
+      const auto* lora = bypass.template get_if<LoraEmbedding<T, D>>();
+      return lora != nullptr && lora->adapter().name == name;
     });
     switches_.erase(name);
     std::erase(names_, name);
@@ -197,8 +205,18 @@ class Adapters {
     });
   }
 
+  template <class F>
+  void visit_lookups(F&& f) {
+    for (const auto& bypass : model_->lookup_bypasses())
+      if (auto* lora = bypass.template get_if<LoraEmbedding<T, D>>()) f(embedding_path, *lora);
+  }
+
   std::map<std::string, std::vector<Source>> sources_by_path(const Names& sources, const std::vector<double>& weights) {
     std::map<std::string, std::vector<Source>> out;
+    visit_lookups([&](const std::string&, const auto& lora) {
+      check(std::ranges::count(sources, lora.adapter().name) == 0,
+            "[adapters] '{}' adapts the embeddings: it cannot be combined", lora.adapter().name);
+    });
     for (std::size_t i = 0; i < sources.size(); ++i)
       visit_loras([&](const std::string& path, LoraBypass<T, D>& lora) {
         if (lora.adapter().name != sources[i]) return;

@@ -1,6 +1,7 @@
 // LoRA (Hu et al., 2021): y += (alpha / r) dropout(x) A^T B^T beside chosen linears of a frozen base.
 #pragma once
 
+#include <hone/peft/lora_embedding.hpp>
 #include <hone/peft/lora_stack.hpp>
 #include <hone/peft/targets.hpp>
 
@@ -57,11 +58,33 @@ void visit_saved(Model& model, const std::vector<std::string>& modules_to_save, 
   });
 }
 
+/// f(table) for the table of embeddings.
+template <class Model, class F>
+void visit_embeddings(Model& model, F&& f) {
+  model.visit([&](const std::string& name, auto& weight) {
+    if (module_of(name) == embedding_path) f(weight);
+  });
+}
+
+/// Puts a LoRA beside the embeddings.
+template <class Model>
+auto put_beside_embeddings(Model& model, const LoRA& config, const std::shared_ptr<AdapterSwitch>& adapter) {
+  using T = typename Model::Element;
+  using D = typename Model::DeviceType;
+  check(!config.use_dora, "[lora] use_dora is not supported on embeddings; leave embed_tokens out or train it whole");
+  visit_embeddings(model, [&](const auto& table) {
+    model.lookup_bypasses().emplace_back(
+        LoraEmbedding<T, D>(config, model.device(), table.extent(0), table.extent(1), adapter));
+  });
+  return model.lookup_bypasses().back().template get_if<LoraEmbedding<T, D>>();
+}
+
 /// Throws when an entry of the config's lists picks no linear of the model.
 template <class Model>
 void check_targets(Model& model, const std::vector<std::string>& target_modules, const LoRA& config) {
   std::vector<std::string> paths;
   model.visit_linears([&](const std::string& path, auto&, std::size_t) { paths.push_back(path); });
+  paths.push_back(embedding_path);
   const auto used = [&](const auto& matches) { return std::any_of(paths.begin(), paths.end(), matches); };
   for (const std::string& entry : target_modules)
     if (!used([&](const std::string& path) { return targets(entry, path); }))
@@ -109,10 +132,15 @@ std::vector<std::string> attach(Model& model, const std::vector<std::string>& ta
   const auto picked = detail::pick_linears(model, [&](const std::string& path) {
     return picks(target_modules, config, path) ? std::optional(config.resolved(path)) : std::nullopt;
   });
-  check(!picked.empty(), "[lora] target_modules and what is excluded leave no linear to adapt");
+  const bool embeddings = picks_embedding(target_modules, config, embedding_path);
+  check(!picked.empty() || embeddings, "[lora] target_modules and what is excluded leave no linear to adapt");
   std::vector<std::string> paths;
   model.set_base_trainable(false);
   detail::visit_saved(model, config.modules_to_save, [&](auto& weight) { make_trainable(weight, precision); });
+  if (embeddings) {
+    detail::put_beside_embeddings(model, config.resolved(embedding_path), adapter);
+    paths.push_back(embedding_path);
+  }
   for (const auto& one : picked) {
     detail::put_beside(one, adapter);
     for (const LoraSpec& spec : one.specs) paths.push_back(spec.path);
@@ -133,6 +161,12 @@ void merge(Model& model) {
   using T = typename Model::Element;
   using D = typename Model::DeviceType;
   const no_grad guard;
+  model.visit_bypasses([&](const std::string& path, Insertion insertion, const auto& bypass) {
+    const bool lora = bypass.template get_if<LoraBypass<T, D>>() != nullptr ||
+                      bypass.template get_if<LoraEmbedding<T, D>>() != nullptr;
+    check(lora, "[merge] the adapter beside {} cannot be merged: {} at the {} is not a sum with its weight",
+          path.empty() ? "the model" : path, bypass.kind().function, name_of(insertion));
+  });
   const auto visit = [&](auto&& f) {
     model.visit_linears([&](const std::string& path, Linear<T, D>& linear, std::size_t part) {
       if (linear.bypasses(part).empty()) return;
@@ -145,7 +179,6 @@ void merge(Model& model) {
   visit([&](const std::string& path, Linear<T, D>& linear, std::size_t part, const auto& loras) {
     bool dora = false;
     for (const auto* lora : loras) {
-      check(lora != nullptr, "[merge] the adapter beside {} cannot be merged", path);
       check(!lora->adapter().mixed, "[merge] the adapter beside {} acts on some rows of a batch only", path);
       dora = dora || lora->config().use_dora;
     }
@@ -155,6 +188,18 @@ void merge(Model& model) {
     check(linear.part(part).quantised == nullptr,
           "[merge] {} is quantised: its weight cannot take up an adapter; merge onto the dequantised base", path);
   });
+  std::vector<LoraEmbedding<T, D>*> lookups;
+  for (const auto& bypass : model.lookup_bypasses()) {
+    lookups.push_back(bypass.template get_if<LoraEmbedding<T, D>>());
+    check(!model.config().tie_word_embeddings,
+          "[merge] {} is tied to the output projection, which its adapter does not change: one table cannot be both",
+          embedding_path);
+  }
+  detail::visit_embeddings(model, [&](const Tensor<T, D>& table) {
+    for (const auto* lookup : lookups)
+      if (lookup->adapter().active) lookup->merge(table.detached());
+  });
+  model.lookup_bypasses().clear();
   visit([&](const std::string&, Linear<T, D>& linear, std::size_t part, const auto& loras) {
     for (const auto* lora : loras)
       if (lora->adapter().active) lora->merge(linear.part(part).weight.detached());

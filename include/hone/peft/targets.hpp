@@ -70,6 +70,16 @@ inline bool picks(const std::vector<std::string>& target_modules, const LoRA& co
   return layer.has_value() && std::ranges::count(config.layers_to_transform, *layer) > 0;
 }
 
+/// The same for the embeddings, which "all-linear" and globs leave alone.
+inline bool picks_embedding(const std::vector<std::string>& target_modules, const LoRA& config,
+                            const std::string& path) {
+  std::vector<std::string> entries;
+  for (const std::string& entry : target_modules)
+    if (entry != "all-linear" && (is_expression(entry) || entry.find_first_of("*?{") == entry.npos))
+      entries.push_back(entry);
+  return picks(entries, config, path);
+}
+
 namespace detail {
 
 /// Throws for a name that matches nothing, with those nearest to it among the ends of `paths`.

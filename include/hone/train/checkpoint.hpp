@@ -83,8 +83,10 @@ void load_trained(Llama<T, D>& model, const std::filesystem::path& folder) {
   if (!has_adapters(model)) return read_weights(model, TensorFiles(folder), model.config().tie_word_embeddings);
   if (reload_method(model, folder)) return;
   const TensorFiles files(folder, "adapter_model");
-  for (const auto& tensor : adapter_contents(model).tensors)
+  const auto contents = adapter_contents(model);
+  for (const auto& tensor : contents.tensors)
     std::visit([&](const auto& value) { detail::read_tensor(files, tensor.name, value); }, tensor.value);
+  contents.finish();
 }
 
 /// Writes a complete checkpoint.
