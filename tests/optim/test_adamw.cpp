@@ -24,15 +24,17 @@ struct Reference {
 
 /// Largest distance to the target after 300 steps on sum (w - target)^2 under a policy.
 template <class T>
-double distance_after_training(const Policy& policy, std::vector<double>* masters = nullptr) {
-  const auto target = random_values(33, 1);
-  auto w = Tensor<T>::from(Cpu{}, {33}, std::vector<T>(33, T(0.0f)));
+double distance_after_training(const Policy& policy, std::vector<double>* masters = nullptr,
+                               MomentType moments = MomentType::full, std::int64_t count = 33) {
+  const auto target = random_values(count, 1);
+  auto w = Tensor<T>::from(Cpu{}, {count}, std::vector<T>(target.size(), T(0.0f)));
   make_trainable(w, policy.gradients);
-  AdamW optimizer(parameters_of(w), {.learning_rate = 0.01, .max_grad_norm = 0, .update = policy.update});
+  AdamW optimizer(parameters_of(w),
+                  {.learning_rate = 0.01, .max_grad_norm = 0, .update = policy.update, .moments = moments});
   for (int step = 0; step < 300; ++step) {
     std::vector<T> gradient;
     const auto values = doubles(w);
-    for (std::size_t i = 0; i < 33; ++i) gradient.push_back(static_cast<T>(2 * (values[i] - target[i])));
+    for (std::size_t i = 0; i < target.size(); ++i) gradient.push_back(static_cast<T>(2 * (values[i] - target[i])));
     give_gradient(w, gradient);
     optimizer.step();
   }
@@ -108,4 +110,61 @@ TEST_CASE("adamw: every policy finds the minimum of a quadratic") {
   std::vector<double> masters;
   CHECK(distance_after_training<bf16>(policy::mixed, &masters) < 0.03);
   CHECK(distance_after_training<bf16>(policy::bf16) < 0.05);
+}
+
+TEST_CASE("adamw: moments of 16 and of 8 bits find it too") {
+  CHECK(distance_after_training<float>(policy::fp32, nullptr, MomentType::bf16) < 0.02);
+  CHECK(distance_after_training<bf16>(policy::mixed, nullptr, MomentType::bf16) < 0.03);
+  CHECK(distance_after_training<float>(policy::fp32, nullptr, MomentType::blockwise_8bit, 4200) < 0.05);
+  CHECK(distance_after_training<bf16>(policy::bf16, nullptr, MomentType::blockwise_8bit, 4200) < 0.05);
+}
+
+TEST_CASE("adamw: which tensors of state there are, and how many bytes they take") {
+  const auto bytes_of_state = [](MomentType moments, const Shape& shape) {
+    const auto weight = trainable<float>(shape, 1);
+    std::map<std::string, std::int64_t> out;
+    AdamW optimizer(parameters_of(weight), {.moments = moments});
+    optimizer.visit_state([&](const std::string& name, const auto& tensor) { out[name] = tensor.bytes(); });
+    return out;
+  };
+  using Bytes = std::map<std::string, std::int64_t>;
+  const Shape large{4096}, ragged{5000}, few{4095};
+  CHECK(bytes_of_state(MomentType::full, large) == Bytes{{"p0.exp_avg", 16384}, {"p0.exp_avg_sq", 16384}});
+  CHECK(bytes_of_state(MomentType::bf16, few) == Bytes{{"p0.exp_avg", 8190}, {"p0.exp_avg_sq", 8190}});
+  CHECK(bytes_of_state(MomentType::blockwise_8bit, ragged) ==
+        Bytes{{"p0.exp_avg", 5000}, {"p0.exp_avg.absmax", 80}, {"p0.exp_avg_sq", 5000}, {"p0.exp_avg_sq.absmax", 80}});
+  const auto table = trainable<float>({64, 64}, 1);
+  AdamW optimizer(ParameterList<Cpu>{{{"model.embed_tokens.weight", table}}, nullptr},
+                  {.moments = MomentType::blockwise_8bit});
+  CHECK(state_of(optimizer).size() == 2);  // no scales of blocks: embeddings keep 32 bits
+  CHECK(bytes_of_state(MomentType::blockwise_8bit, few) == Bytes{{"p0.exp_avg", 16380}, {"p0.exp_avg_sq", 16380}});
+}
+
+TEST_CASE("adamw: small moments begin at zero, and a step that is not finite leaves them alone") {
+  for (const MomentType moments : {MomentType::bf16, MomentType::blockwise_8bit}) {
+    const auto w = trainable<float>({4200}, 1);
+    AdamW optimizer(parameters_of(w), {.learning_rate = 0.1, .moments = moments});
+    for (const auto& [name, values] : state_of(optimizer)) CHECK(norm(values) == 0.0);
+    std::vector<float> gradient(4200, 0.5f);
+    give_gradient(w, gradient);
+    optimizer.step();
+    const auto before = doubles(w);
+    const auto state = state_of(optimizer);
+    for (const auto& [name, values] : state) CHECK(norm(values) > 0.0);
+    gradient[7] = std::numeric_limits<float>::quiet_NaN();
+    give_gradient(w, gradient);
+    optimizer.update();
+    CHECK(optimizer.report().skipped);
+    CHECK(optimizer.report().steps == 1);
+    CHECK(doubles(w) == before);
+    CHECK(state_of(optimizer) == state);
+  }
+}
+
+TEST_CASE("adamw: names") {
+  CHECK(moments_of_adamw("adamw") == MomentType::full);
+  CHECK(moments_of_adamw("adamw_bf16") == MomentType::bf16);
+  CHECK(moments_of_adamw("adamw_8bit") == MomentType::blockwise_8bit);
+  CHECK(!moments_of_adamw("sgd").has_value());
+  CHECK(adamw_name(MomentType::blockwise_8bit) == "adamw_8bit");
 }

@@ -130,6 +130,7 @@ Setup make_setup(std::int64_t number, const Policy& policy) {
   config.step.recompute = static_cast<Recompute>(number / count / 3 % 3);
   config.step.policy = policy;
   config.step.loss_chunk = draw.of<std::int64_t>(std::array<std::int64_t, 5>{0, 0, 16, 50, 64});
+  config.step.optimizer = AdamWOptions{.moments = static_cast<MomentType>(draw(0, 2))};
   if (draw(0, 2) == 0) config.step.optimizer = SgdOptions{.momentum = draw(0, 1) == 0 ? 0.0 : 0.9};
   config.batch_size = draw(1, 4);
   config.max_length = draw(2, 48);

@@ -14,12 +14,12 @@ using namespace hone;
 
 namespace {
 
-/// A folder with a random model of 40 thousand parameters and the bundled tokenizer.
+/// A folder with a random model of 50 thousand parameters and the bundled tokenizer.
 void make_model(const std::filesystem::path& folder) {
   const auto bundled = std::filesystem::path(HONE_SOURCE_DIR) / "examples" / "data" / "tiny";
   auto config = read_llama_config(bundled / "config.json");
   config.hidden_size = 24;
-  config.intermediate_size = 40;
+  config.intermediate_size = 176;  // matrices of 4,224 numbers, enough for moments of 8 bits
   config.num_hidden_layers = 2;
   config.num_attention_heads = 4;
   config.num_key_value_heads = 2;
@@ -88,17 +88,18 @@ TEST_CASE("a resumed run ends in the bits of the run that was never stopped") {
   struct Case {
     const char* method;
     Policy policy;
-    const char *recompute, *resumed_recompute;
+    const char *optimizer, *recompute, *resumed_recompute;
   };
-  for (const Case& one : {Case{"lora", policy::fp32, "none", "selective"},
-                          {"full", policy::mixed, "selective", "full"},
-                          {"full", policy::bf16, "full", "none"}}) {
+  for (const Case& one : {Case{"lora", policy::fp32, "adamw", "none", "selective"},
+                          {"full", policy::mixed, "adamw_8bit", "selective", "full"},
+                          {"full", policy::bf16, "adamw_bf16", "full", "none"}}) {
     const std::string method = one.method;
     const Policy policy = one.policy;
     CAPTURE(method);
     CAPTURE(policy.name);
     auto config = place.config(fmt::format("whole-{}-{}", method, policy.name));
     config.method = method;
+    config.optimizer = one.optimizer;
     config.gradient_checkpointing = one.recompute;
     config.gradient_accumulation_steps = 2;
     const auto whole = run(config, policy, 2);
@@ -115,6 +116,15 @@ TEST_CASE("a resumed run ends in the bits of the run that was never stopped") {
     CHECK(contents(first / "last") == contents(second / "last"));
     const auto state = "checkpoint-6/optimizer.safetensors";
     CHECK(read_file(first / state) == read_file(second / state));
+    const TensorFiles files(first / state);
+    if (config.optimizer == "adamw_8bit") {
+      CHECK(files.dtype("model.layers.1.mlp.up_proj.weight.exp_avg") == DType::u8);
+      CHECK(files.shape("model.layers.1.mlp.up_proj.weight.exp_avg_sq.absmax") == Shape{17});
+      CHECK(files.dtype("model.norm.weight.exp_avg") == DType::f32);  // too few numbers
+      CHECK(files.dtype("model.embed_tokens.weight.exp_avg") == DType::f32);
+    } else if (config.optimizer == "adamw_bf16") {
+      CHECK(files.dtype("model.norm.weight.exp_avg_sq") == DType::bf16);
+    }
   }
 }
 
@@ -209,7 +219,7 @@ TEST_CASE("QLoRA: quantising on the way is training on the quantised folder; its
     const auto stored = place / fmt::format("stored-{}", four);
     const auto done = quantise_folder(place / "model", stored,
                                       {.type = four ? QuantType::nf4 : QuantType::int8, .skip_modules = {"k_proj"}});
-    CHECK(done.linears.elements == 2 * (24 * 24 * 2 + 24 * 12 + 3 * 24 * 40));
+    CHECK(done.linears.elements == 2 * (24 * 24 * 2 + 24 * 12 + 3 * 24 * 176));
     CHECK(done.parameters == loaded.parameters - loaded.trainable);
     const auto before = contents(stored);
     auto again = place.config(fmt::format("stored-run-{}", four));

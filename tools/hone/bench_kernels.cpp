@@ -127,12 +127,13 @@ void attention_of(const Emu& device) {
 }
 
 /// A step of a bf16 weight with a master copy and gradients summed in float.
+template <MomentType Moments>
 void adamw(const Emu& device) {
   auto weight = values<bf16>(device, {tokens, hidden});
   make_trainable(weight, GradientPrecision::wide);
   weight.slot()->absorb(values<bf16>(device, {tokens, hidden}));
   AdamW<Emu> optimizer({{{"weight", weight}}, std::make_shared<GradientTokens>()},
-                       {.learning_rate = 1e-3, .update = WeightUpdate::master});
+                       {.learning_rate = 1e-3, .update = WeightUpdate::master, .moments = Moments});
   optimizer.step();
 }
 
@@ -150,7 +151,9 @@ const KernelCase every_case[] = {
     {"128 tokens, 2/1 heads of 64", &attention_of<bf16, 64>},
     {"128 tokens, 2/1 heads of 128", &attention_of<bf16, 128>},
     {"128 tokens, 2/1 heads of 64", &attention_of<float, 64>},
-    {"(32, 896), master, fp32 m v", &adamw},
+    {"(32, 896), master, fp32 m v", &adamw<MomentType::full>},
+    {"(32, 896), master, bf16 m v", &adamw<MomentType::bf16>},
+    {"(32, 896), master, 8-bit m v", &adamw<MomentType::blockwise_8bit>},
 };
 
 std::vector<KernelCase> all_cases() {

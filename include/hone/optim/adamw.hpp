@@ -6,6 +6,7 @@
 #include <hone/optim/optimizer.hpp>
 
 #include <array>
+#include <string_view>
 
 namespace hone {
 
@@ -41,7 +42,12 @@ struct AdamWRule {
   MomentType moments;
   static constexpr std::array<const char*, 2> state_names = {"exp_avg", "exp_avg_sq"};
   std::size_t state_count() const { return 2; }
-  MomentType state_type() const { return moments; }
+  /// Embeddings keep 32 bits where others have 8, as Hugging Face's Trainer has it: most of their rows get no gradient
+  /// in a step, and a block of 256 would share its scale with rows that do.
+  MomentType state_type(std::string_view name) const {
+    const bool kept_whole = moments == MomentType::blockwise_8bit && name.ends_with("embed_tokens.weight");
+    return kept_whole ? MomentType::full : moments;
+  }
   StepRule rule(double max_grad_norm) const { return {beta1, beta2, max_grad_norm}; }
 
   template <Device D, class T, class G>

@@ -99,7 +99,7 @@ View<T, 1> flat_or_absent(const Tensor<T, D>& tensor) {
 
 }  // namespace detail
 
-/// `Rule` supplies: `static constexpr std::array state_names`, `state_count()`, at most 2, and `state_type()`,
+/// `Rule` supplies: `static constexpr std::array state_names`, `state_count()`, at most 2, `state_type(name)`,
 /// `rule(max_grad_norm)`, and `apply(device, rounding, numbers, parameters)`, one launch that updates all parameters of
 /// one type. No part of update() waits for the device: what it decides about a step stays there, in a StepNumbers.
 template <Device D, class Rule>
@@ -204,7 +204,7 @@ class Optimizer {
     Item<T> item{name, weight, {}, {}};
     for (std::size_t i = 0; i < rule_.state_count(); ++i)
       item.states.push_back(detail::zero_state<Accumulator<T>>(weight.device(), weight.shape(), Rule::state_names[i],
-                                                               rule_.state_type(), static_cast<std::int64_t>(i),
+                                                               rule_.state_type(name), static_cast<std::int64_t>(i),
                                                                maps_));
     if (options_.update == WeightUpdate::master && sizeof(T) < sizeof(float)) {
       item.master = Tensor<float, D>::empty(weight.device(), weight.shape(), {Category::optimizer, "master"});

@@ -5,6 +5,7 @@
 #include <hone/optim/optimizer.hpp>
 
 #include <array>
+#include <string_view>
 
 namespace hone {
 
@@ -35,7 +36,7 @@ struct SgdRule {
   double momentum;
   static constexpr std::array<const char*, 1> state_names = {"momentum_buffer"};
   std::size_t state_count() const { return momentum != 0 ? 1 : 0; }
-  MomentType state_type() const { return MomentType::full; }
+  MomentType state_type(std::string_view) const { return MomentType::full; }
   StepRule rule(double max_grad_norm) const { return {.max_grad_norm = max_grad_norm}; }
 
   template <Device D, class T, class G>
