@@ -73,8 +73,10 @@ class TrainingStep {
   }
   /// Sum of the losses of the batch that was added last, before anything else is asked of the device. Waits.
   double batch_loss() const {
-    if constexpr (Copying<D>) return read<double>(batch_loss_at_, 1).front();
-    return batch_loss_;
+    if constexpr (Copying<D>)
+      return read<double>(batch_loss_at_, 1).front();
+    else
+      return batch_loss_;
   }
 
   /// Sums gradients over the processes and applies one optimizer step at `learning_rate`, for which it waits.
@@ -99,8 +101,10 @@ class TrainingStep {
   }
   /// The report of the oldest update that was begun and not finished. Waits for that update and for nothing later.
   StepReport finish_update() {
-    if constexpr (Copying<D>) return reports_.take();
-    return report_;
+    if constexpr (Copying<D>)
+      return reports_.take();
+    else
+      return report_;
   }
 
   /// Token losses of a batch, nothing recorded. They stay until the next call.
