@@ -13,6 +13,7 @@ TEST_CASE_TEMPLATE("attention without tensor cores follows the formulas", P, On<
       {1, 1, 8, 0, {{1, 1}, {2, 2}}},
       {4, 2, 8, 0, {{5, 5}, {1, 1}, {0, 0}, {20, 20}}},
       {3, 1, 20, 5, {{35, 35}, {3, 3}}},
+      {1, 1, 7, 0, {{5, 5}}},                       // an odd head_dim, whose rows lie without a gap
       {6, 3, 10, 33, {{1, 60}, {0, 9}, {17, 40}}},  // cached keys, and keys that nobody sees
   };
   for (const Problem& p : problems) check_problem<T, D>(p);
@@ -26,6 +27,8 @@ TEST_CASE_TEMPLATE("attention on tensor cores follows the formulas", D, Cpu, Emu
       {4, 2, 128, 0, {{3, 3}, {0, 0}, {45, 45}, {0, 0}}},  // empty documents
       {1, 1, 64, 20, {{30, 30}, {5, 100}}},                // a tile of keys that ends with keys outside every window
       {2, 1, 128, 40, {{1, 150}, {0, 12}, {6, 67}}},       // cached keys, some outside every window
+      {1, 1, 64, 95, {{96, 96}}},  // a tile of keys that all rows of a warp see but for the last row's first key
+      {1, 1, 64, 0, {{64, 94}}},   // and one but for the first row's last key
   };
   for (const Problem& p : problems) check_problem<bf16, D>(p);
 }
@@ -108,6 +111,34 @@ TEST_CASE("attention on Emu: what does not fit is an error that says so") {
                            t.lse.in<2>(), t.cu_q.in<1>(), t.cu_q.in<1>(), t.dq.view<2>(), t.dk.view<2>(),
                            t.dv.view<2>(), false, View<std::byte, 1>{nullptr, {0}, 1}),
                        "[attention] workspace has 0 bytes, wanted 32", Error);
+}
+
+TEST_CASE("attention on Emu: cumulative lengths that do not fit are an error on Emu, forward and backward") {
+  using Ends = std::vector<std::int32_t>;
+  // Kernels whose rows are queries look at one side of it, those whose rows are keys at the other.
+  enum class Rows { queries, keys, both };
+  const auto refused = [](const Problem& p, const Ends& cu_q, const Ends& cu_k, Rows by = Rows::both) {
+    Tensors<float, Emu> t(p);
+    const auto ends = [&](const Ends& values) {
+      return Tensor<std::int32_t, Emu>::from(t.device, {static_cast<std::int64_t>(values.size())}, values);
+    };
+    t.cu_q = ends(cu_q);
+    t.cu_k = ends(cu_k);
+    if (by != Rows::keys) {
+      CHECK_THROWS_WITH_AS(t.forward(), doctest::Contains("device_check"), Error);
+      CHECK_THROWS_WITH_AS(t.backward(false, true, false, false), doctest::Contains("device_check"), Error);
+    }
+    if (by != Rows::queries) CHECK_THROWS_WITH_AS(t.backward(false, false), doctest::Contains("device_check"), Error);
+  };
+  const Problem square(2, 1, 8, 0, {{4, 4}});
+  refused(square, {0, 3}, {0, 3});                                     // the last row is in no document
+  refused(square, {1, 4}, {1, 4});                                     // nor is the first
+  refused(square, {2, 3, 4}, {2, 3, 4});                               // nor are two of them
+  refused(square, {0, 4}, {-1, 4}, Rows::queries);                     // a key before the first
+  refused(square, {-1, 3}, {0, 4}, Rows::keys);                        // a query before the first
+  refused(square, {0, 4}, {0, 5}, Rows::queries);                      // more keys than there are
+  refused(Problem(2, 1, 8, 0, {{4, 5}}), {0, 5}, {0, 5}, Rows::keys);  // more queries than there are
+  refused(Problem(2, 1, 8, 0, {{4, 3}}), {0, 4}, {0, 3});              // fewer keys than queries
 }
 
 TEST_CASE_TEMPLATE("attention: no tokens, no work", T, float, bf16) {

@@ -18,7 +18,7 @@ elapsed() { printf '%d s' $((SECONDS - $1)); }
 PACKAGES_CLI=(g++ cmake ninja-build libfmt-dev nlohmann-json3-dev libpcre2-dev libutf8proc-dev libxxhash-dev
   libcli11-dev libyaml-cpp-dev)
 PACKAGES_TEST=("${PACKAGES_CLI[@]}" python3 doctest-dev libboost-context-dev)
-PACKAGES_SLOW=("${PACKAGES_TEST[@]}" clang clang-format libclang-rt-14-dev g++-aarch64-linux-gnu qemu-user shellcheck)
+PACKAGES_SLOW=("${PACKAGES_TEST[@]}" clang clang-format libclang-rt-14-dev g++-aarch64-linux-gnu qemu-user shellcheck gdb)
 
 missing_packages() {
   local name

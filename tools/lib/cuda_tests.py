@@ -14,7 +14,8 @@ import re
 import sys
 
 TESTS = pathlib.Path(__file__).resolve().parent.parent.parent / "tests/kernels"
-LEFT_OUT = {"test_driver.cpp", "test_prim.cpp"}  # the emulator's table, and primitives by kernels of their own
+# The emulator's table, and primitives by kernels of their own.
+LEFT_OUT = {"test_driver.cpp", "test_prim.cpp", "test_bulk_prim.cpp"}
 EMULATOR = re.compile(r"\bemulator::|^  (?:const )?Emu \w+;|\bGemmLibrary\b|\bFaults\b|an error on Emu", flags=re.M)
 CASE = re.compile(r"^TEST_CASE.*?^}\n", flags=re.M | re.S)
 

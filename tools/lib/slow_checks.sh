@@ -45,6 +45,9 @@ slow_data() { python3 "$HONE_ROOT/examples/data/make_data.py" --check; }
 
 slow_converters() { "$HONE_ROOT/tests/tools/converters.py"; }
 
+# What docs/emulator.md shows is what its commands print, those of gdb too.
+slow_emulator_page() { "$HONE_ROOT/tests/tools/emulator_page.py"; }
+
 slow_shellcheck() {
   command -v shellcheck >/dev/null || skip "shellcheck is not installed"
   cd "$HONE_ROOT"
@@ -312,5 +315,5 @@ slow_long_runs() {
     --counts "$CHECK_COUNTS" --skips "$CHECK_SKIP_LIST" -ts="slow*"
 }
 
-SLOW_CHECKS=(layers umbrellas format data converters shellcheck headers must_fail ten_lines new_op odr march
+SLOW_CHECKS=(layers umbrellas format data converters emulator_page shellcheck headers must_fail ten_lines new_op odr march
   drop_in_bare drop_in_cmake install nvcc kernel_guards drop_in_cuda aarch64 clang sanitizers witness long_runs)
