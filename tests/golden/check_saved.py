@@ -3,7 +3,8 @@
 
     python3 tests/golden/check_saved.py SAVED LOGITS.safetensors [--base FOLDER] [--tolerance 1e-4]
 
-SAVED is a model folder, or an adapter folder (has adapter_config.json; then --base names the model folder).
+SAVED is a model folder, or an adapter folder (has adapter_config.json; then --base names the model folder), PEFT's or,
+with adapter.safetensors, AdapterHub's (then its `adapters` and the transformers it asks for must be installed).
 LOGITS.safetensors holds "ids" (N) integers, "logits" (N, V), and optionally "cu_seqlens" where N is several documents.
 Prints what was loaded and the largest difference; exits with 1 above the tolerance, or where transformers reports
 missing, unexpected or mismatched tensors.
@@ -43,10 +44,16 @@ def load_saved(saved, base):
         return load_model(saved), "transformers " + transformers.__version__
     if base is None:
         sys.exit(f"{saved} is an adapter: name its model with --base")
+    if (saved / "adapter.safetensors").exists():
+        import adapters
+        model = load_model(base)
+        adapters.init(model)
+        model.load_adapter(str(saved), set_active=True, use_safetensors=True)
+        return model, "adapters " + adapters.__version__
     import peft
     model = peft.PeftModel.from_pretrained(load_model(base), saved)
     loaded = set(peft.get_peft_model_state_dict(model, save_embedding_layers=False))
-    stored = set(load_file(saved / "adapter_model.safetensors"))
+    stored = {name for name in load_file(saved / "adapter_model.safetensors") if not name.startswith("prompt_encoder.")}
     if loaded != stored:
         sys.exit(f"{saved}: PEFT has {sorted(loaded - stored)} the file has not, the file {sorted(stored - loaded)}")
     return model, "PEFT " + peft.__version__
@@ -62,7 +69,8 @@ def main():
     ids, logits = theirs["ids"].flatten().long(), theirs["logits"].float()
     bounds = theirs["cu_seqlens"].tolist() if "cu_seqlens" in theirs else [0, len(ids)]
     with torch.no_grad():
-        ours = torch.cat([model.eval()(input_ids=ids[None, a:b], use_cache=False).logits[0].float()
+        # Virtual tokens come first and have logits of their own.
+        ours = torch.cat([model.eval()(input_ids=ids[None, a:b], use_cache=False).logits[0, a - b:].float()
                           for a, b in zip(bounds, bounds[1:])])
     if ours.shape != logits.shape:
         sys.exit(f"{args.logits}: logits are {tuple(logits.shape)}, {reader} gives {tuple(ours.shape)}")

@@ -70,7 +70,17 @@ nlohmann::json model_json(const std::filesystem::path& folder) {
   return out;
 }
 
+/// An adapter of another method than LoRA: its config as it stands.
+nlohmann::json method_json(const nlohmann::json& config, const std::filesystem::path& folder) {
+  nlohmann::json out = {{"kind", "adapter"}};
+  out.update(config);
+  out["weights"] = tensors_json(TensorFiles(folder, config.contains("peft_type") ? "adapter_model" : "adapter"));
+  return out;
+}
+
 nlohmann::json adapter_json(const std::filesystem::path& folder) {
+  const auto raw = read_json_file(folder / "adapter_config.json");
+  if (raw.is_object() && raw.value("peft_type", nlohmann::json("adapters")) != "LORA") return method_json(raw, folder);
   const auto config = read_adapter_config(folder);
   nlohmann::json out = {{"kind", "adapter"},
                         {"peft_type", config.peft_type},
