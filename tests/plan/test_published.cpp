@@ -80,6 +80,8 @@ TEST_CASE("the figures that are most often repeated come out as the arithmetic s
   CHECK(ours("13B fp32, 1:1:6 in total") < 0.51 * 416e9);
   CHECK(ours("7B fp32, optimizer") == doctest::Approx(8 * 6738415616.0).epsilon(1e-4));
   CHECK(nf4_weight_bytes(known_model("llama-3.1-8b"), true) == doctest::Approx(5.70e9).epsilon(0.001));
+  CHECK(ours("deployment quantised, 4.2 GB (an 8B)") == doctest::Approx(6.028e9).epsilon(0.001));
+  CHECK(ours("Llama 3.1 8B, QLoRA, 1x 4090") == doctest::Approx(7.357 * 1073741824).epsilon(0.001));
 }
 
 TEST_CASE("a verdict that does not hold is noticed, and so is a run it should agree with") {

@@ -80,9 +80,9 @@ inline constexpr auto published_units = std::to_array<PublishedUnit>({
 /// which each layer keeps its input alone.
 struct PublishedRun {
   std::string model;            ///< of known_models or count_only_models; empty: the number belongs to no model
-  std::string method = "full";  ///< full, lora, or the source's word for what hone has not
+  std::string method = "full";  ///< full, lora, qlora, or the source's word for what hone has not
   std::string dtype = "bf16";   ///< fp32, mixed, bf16
-  std::string quantisation;     ///< nf4, nf4-dq: of the base's block matrices
+  std::string quantisation;     ///< nf4, nf4-dq, int8: of the base's block matrices; qlora without one is nf4-dq
   std::int64_t lora_r = 8;
   std::vector<std::string> target_modules = {"all-linear"};
   std::int64_t batch_size = 1, max_length = 1024;
@@ -127,11 +127,23 @@ inline Policy policy_of(const PublishedRun& run) {
   fail("[published] dtype '{}' is none of fp32, mixed, bf16", run.dtype);
 }
 
-/// The run as hone would be told of it.
+/// How the run stores its base.
+inline std::optional<Quantisation> quantisation_of(const PublishedRun& run) {
+  if (run.quantisation.empty() && run.method != "qlora") return std::nullopt;
+  check(run.quantisation.empty() || run.quantisation == "nf4" || run.quantisation == "nf4-dq" ||
+            run.quantisation == "int8",
+        "[published] quantisation '{}' is none of nf4, nf4-dq, int8", run.quantisation);
+  return Quantisation{.type = run.quantisation == "int8" ? QuantType::int8 : QuantType::nf4,
+                      .double_quant = run.quantisation != "nf4"};
+}
+
+/// The run as hone would be told of it. A length above the model's context is taken as the source ran it.
 inline PlanConfig plan_config(const PublishedRun& run) {
-  check(run.method == "full" || run.method == "lora", "[published] method '{}' cannot be planned: full or lora can",
-        run.method);
+  check(run.method == "full" || run.method == "lora" || run.method == "qlora",
+        "[published] method '{}' cannot be planned: full, lora or qlora can", run.method);
   PlanConfig out{.model = known_model(run.model), .batch_size = run.batch_size, .max_length = run.max_length};
+  out.model.quantization = quantisation_of(run);
+  out.model.max_position_embeddings = std::max(out.model.max_position_embeddings, run.max_length);
   if (run.method == "full")
     out.step.method = FullTuning{};
   else
@@ -227,10 +239,6 @@ inline double our_figure(const PublishedRun& run, Quantity quantity, const Targe
     return run.bytes_per_parameter * (quantity == Quantity::bytes_per_parameter
                                           ? 1
                                           : static_cast<double>(parameter_count(known_model(run.model))));
-  if (!run.quantisation.empty()) {
-    check(quantity == Quantity::weights, "[published] of a quantised run only the weights are arithmetic");
-    return static_cast<double>(nf4_weight_bytes(known_model(run.model), double_quantisation));
-  }
   return detail::planned(run, quantity, target);
 }
 
