@@ -8,6 +8,7 @@ namespace hone::cli {
 Command add_plan(CLI::App& app);
 Command add_train(CLI::App& app);
 Command add_eval(CLI::App& app);
+Command add_compare(CLI::App& app);
 Command add_generate(CLI::App& app);
 Command add_merge(CLI::App& app);
 Command add_quantize(CLI::App& app);

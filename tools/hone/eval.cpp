@@ -1,8 +1,8 @@
 #include "commands.hpp"
 #include "engine.hpp"
+#include "scoring.hpp"
 #include "stop_ids.hpp"
 
-#include <hone/eval/generation_metrics.hpp>
 #include <hone/train/examples.hpp>
 
 #include <cmath>
@@ -48,17 +48,12 @@ nlohmann::json eval_text(const EvalFlags& flags, const Model& model) {
 
 /// Greedy texts for the prompts of a task.
 std::vector<std::string> generate_texts(const EvalFlags& flags, const Model& model, const GenerationTask& task) {
-  const auto stop = stop_ids(model, read_generation_config(flags.model));
-  std::vector<std::string> texts;
-  for (const std::string& prompt : task.prompts) {
-    const auto ids = model.tokenizer().encode_with_bos(prompt);
-    const auto out =
-        model.generate(ids, {.temperature = 0}, flags.max_new_tokens, stop, [](std::int32_t) { return true; });
-    texts.push_back(detail::trimmed(model.tokenizer().decode(out)));
-    if (!flags.json && isatty(fileno(stderr)) == 1)
-      std::fprintf(stderr, "\rgenerated %zu of %zu", texts.size(), task.prompts.size());
-  }
-  if (!flags.json && isatty(fileno(stderr)) == 1) std::fprintf(stderr, "\r\x1b[K");
+  const bool show = !flags.json && isatty(fileno(stderr)) == 1;
+  const auto texts = greedy_texts(model, task.prompts, stop_ids(model, read_generation_config(flags.model)),
+                                  flags.max_new_tokens, [&](std::size_t done) {
+                                    if (show) std::fprintf(stderr, "\rgenerated %zu of %zu", done, task.prompts.size());
+                                  });
+  if (show) std::fprintf(stderr, "\r\x1b[K");
   return texts;
 }
 
@@ -76,10 +71,7 @@ nlohmann::json eval_rows(const EvalFlags& flags, const Model& model) {
   check(!rows.empty(), "[{}] no prompt is shorter than the context", flags.data);
   if (too_long > 0) out["prompts_too_long"] = too_long;
   auto task = generation_task(rows);
-  if (flags.limit > 0 && task.prompts.size() > static_cast<std::size_t>(flags.limit)) {
-    task.prompts.resize(static_cast<std::size_t>(flags.limit));
-    task.references.resize(static_cast<std::size_t>(flags.limit));
-  }
+  keep_first(task, flags.limit);
   const auto scores = score_generations(generate_texts(flags, model, task), task);
   out["generated"] = task.prompts.size();
   out["bleu"] = scores.bleu;

@@ -1,8 +1,7 @@
 #include "plan_html.hpp"
 
+#include "html.hpp"
 #include "plan_page.hpp"
-
-#include <hone/io/utf8.hpp>
 
 #include <cmath>
 
@@ -16,32 +15,6 @@ constexpr std::array<std::string_view, all_categories.size()> colours = {"#0072b
                                                                          "#d55e00", "#f0e442", "#999999"};
 
 std::string_view colour_of(Category category) { return colours[index_of(category)]; }
-
-std::string escaped(std::string_view text) {
-  std::string out;
-  for (const char c : printable(text)) {
-    switch (c) {
-      case '&':
-        out += "&amp;";
-        break;
-      case '<':
-        out += "&lt;";
-        break;
-      case '>':
-        out += "&gt;";
-        break;
-      case '"':
-        out += "&quot;";
-        break;
-      case '\'':
-        out += "&#39;";
-        break;
-      default:
-        out += c;
-    }
-  }
-  return out;
-}
 
 std::vector<Category> categories_in(const CategoryBytes& bytes) {
   std::vector<Category> out;

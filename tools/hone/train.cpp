@@ -1,21 +1,13 @@
 #include "commands.hpp"
 #include "engine.hpp"
 #include "plan.hpp"
+#include "stop_signal.hpp"
 #include "train_flags.hpp"
 
 #include <unistd.h>
 
-#include <csignal>
-
 namespace hone::cli {
 namespace {
-
-std::atomic<bool> stop_requested{false};
-
-void request_stop(int signal) {
-  stop_requested = true;
-  std::signal(signal, SIG_DFL);  // the second time it ends the program at once
-}
 
 int train(TrainFlags& flags) {
   TrainConfig& config = flags.config;
@@ -23,10 +15,8 @@ int train(TrainFlags& flags) {
   validate(config);
   const auto engine = make_engine(flags.device, config.dtype, {.threads = flags.threads});
   if (flags.dry_run) return print_plan(flags);
-  std::signal(SIGINT, request_stop);
-  std::signal(SIGTERM, request_stop);
   Console console = flags.quiet ? Console::quiet() : Console(stdout, isatty(STDOUT_FILENO) == 1, config.logging_steps);
-  engine->train(config, policy_named(config.dtype), console, stop_requested);
+  engine->train(config, policy_named(config.dtype), console, stop_on_signals());
   return 0;
 }
 
