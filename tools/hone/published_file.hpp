@@ -52,7 +52,7 @@ inline void read_run(const nlohmann::json& row, PublishedRun& run, std::string_v
   count("loss_chunk", run.loss_chunk, 0);
   count("in_features", run.in_features, 1);
   count("out_features", run.out_features, 1);
-  number("moment_bytes", run.moment_bytes);
+  text("optimizer", run.optimizer);
   number("bytes_per_parameter", run.bytes_per_parameter);
   if (find_key(row, "target_modules", origin) != nullptr) run.target_modules = strings(row, "target_modules", origin);
   constexpr std::array<std::string_view, 3> recompute = {"none", "selective", "full"};
@@ -67,7 +67,7 @@ inline void check_keys(const nlohmann::json& row, std::string_view origin) {
                                                                  "lora_r",       "target_modules",
                                                                  "batch_size",   "max_length",
                                                                  "loss_chunk",   "in_features",
-                                                                 "out_features", "moment_bytes",
+                                                                 "out_features", "optimizer",
                                                                  "value",        "low",
                                                                  "high",         "bytes_per_parameter",
                                                                  "unit",         "gradient_checkpointing",

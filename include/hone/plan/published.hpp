@@ -88,9 +88,9 @@ struct PublishedRun {
   std::int64_t batch_size = 1, max_length = 1024;
   Recompute recompute = Recompute::full;
   std::int64_t loss_chunk = 0;
+  std::string optimizer = "adamw";                 ///< adamw, adamw_bf16, adamw_8bit
   std::int64_t in_features = 0, out_features = 0;  ///< of the one matrix of linear_share
-  // Not settings of hone, but what another's figure rests on:
-  double moment_bytes = 4;         ///< of each of Adam's two moments
+  // Not a setting of hone, but what another's figure rests on:
   double bytes_per_parameter = 0;  ///< unless 0: the number is this times the parameters
 };
 
@@ -151,6 +151,9 @@ inline PlanConfig plan_config(const PublishedRun& run) {
   out.step.policy = policy_of(run);
   out.step.recompute = run.recompute;
   out.step.loss_chunk = run.loss_chunk;
+  const auto moments = moments_of_adamw(run.optimizer);
+  check(moments.has_value(), "[published] optimizer '{}' is none of adamw, adamw_bf16, adamw_8bit", run.optimizer);
+  out.step.optimizer = AdamWOptions{.moments = *moments};
   return out;
 }
 
@@ -168,11 +171,6 @@ inline double counted(const PublishedRun& run, Quantity quantity) {
   check(quantity == Quantity::trainable_parameters || quantity == Quantity::trainable_share,
         "[published] {} is only counted, so its {} is not known", run.model, name_of(quantity));
   return quantity == Quantity::trainable_share ? adapters / base : adapters;
-}
-
-/// 16-bit moments in place of our fp32 ones.
-inline double smaller_moments(const PublishedRun& run, const Plan& plan) {
-  return 2 * (4 - run.moment_bytes) * static_cast<double>(plan.trainable_parameters);
 }
 
 /// What a plan knows without packing and phases: the bytes of a training run, and its parameters.
@@ -198,17 +196,17 @@ inline double planned(const PublishedRun& run, Quantity quantity, const Target& 
   const auto resident = [&](Category category) { return static_cast<double>(plan.resident[index_of(category)]); };
   switch (quantity) {
     case Quantity::peak:
-      return static_cast<double>(plan.peak_bytes) - smaller_moments(run, plan);
+      return static_cast<double>(plan.peak_bytes);
     case Quantity::weights:
       return resident(Category::weights);
     case Quantity::gradients:
       return resident(Category::gradients);
     case Quantity::optimizer:
-      return resident(Category::optimizer) - smaller_moments(run, plan);
+      return resident(Category::optimizer);
     case Quantity::activations:
       return static_cast<double>(plan.highest[index_of(Category::activations)]);
     case Quantity::bytes_per_parameter:
-      return (static_cast<double>(plan.peak_bytes) - smaller_moments(run, plan)) / static_cast<double>(plan.parameters);
+      return static_cast<double>(plan.peak_bytes) / static_cast<double>(plan.parameters);
     case Quantity::parameters:
       return static_cast<double>(plan.parameters);
     case Quantity::trainable_parameters:
