@@ -7,6 +7,7 @@
 
 #include <memory>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -92,12 +93,13 @@ void check_targets(Model& model, const std::vector<std::string>& target_modules,
   for (const std::string& entry : config.exclude_modules)
     if (!used([&](const std::string& path) { return targets(entry, path); }))
       fail_to_match("exclude_modules", entry, paths);
-  for (const auto& [key, rank] : config.rank_pattern)
-    if (!used([&](const std::string& path) { return matches_module(key, path); }))
-      fail_to_match("rank_pattern", key, paths);
-  for (const auto& [key, alpha] : config.alpha_pattern)
-    if (!used([&](const std::string& path) { return matches_module(key, path); }))
-      fail_to_match("alpha_pattern", key, paths);
+  const auto check_keys = [&](std::string_view list, const auto& patterns) {
+    for (const auto& pattern : patterns)
+      if (!used([&](const std::string& path) { return matches_module(pattern.first, path); }))
+        fail_to_match(list, pattern.first, paths);
+  };
+  check_keys("rank_pattern", config.rank_pattern);
+  check_keys("alpha_pattern", config.alpha_pattern);
   for (const std::string& entry : config.modules_to_save) {
     bool found = false;
     std::vector<std::string> modules;
