@@ -1,6 +1,7 @@
 #include "bench_kernels.hpp"
 
 #include <hone/kernels/attention_backward.cuh>
+#include <hone/kernels/attention_decode.cuh>
 #include <hone/kernels/bias.cuh>
 #include <hone/kernels/cross_entropy.cuh>
 #include <hone/kernels/embedding.cuh>
@@ -10,10 +11,12 @@
 #include <hone/kernels/qk_norm_rope.cuh>
 #include <hone/kernels/rms_norm.cuh>
 #include <hone/kernels/rope.cuh>
+#include <hone/kernels/sample.cuh>
 #include <hone/kernels/sum.cuh>
 #include <hone/kernels/swiglu.cuh>
 #include <hone/ops/attention.hpp>
 #include <hone/ops/rope.hpp>
+#include <hone/ops/sample.hpp>
 #include <hone/optim/adamw.hpp>
 
 #include <cxxabi.h>
@@ -126,6 +129,20 @@ void attention_of(const Emu& device) {
   y.backward(y.detached());
 }
 
+/// A new token of Qwen2.5-0.5B against 512 cached ones.
+void attention_decode(const Emu& device) {
+  const auto q = values<bf16>(device, {1, 14 * 64}), k = values<bf16>(device, {512, 2 * 64});
+  const auto range = [&](std::int32_t end) {
+    return Tensor<std::int32_t, Emu>::from(device, {2}, std::vector<std::int32_t>{0, end});
+  };
+  attention_cached(q, k, k, range(1), range(512), AttentionShape{14, 2, 64, 0, 0.125});
+}
+
+void sample(const Emu& device) {
+  TokenChoice<Emu> choice(device, vocabulary, {.temperature = 0.7, .top_k = 50, .top_p = 0.9}, {});
+  choice.choose(values<float>(device, {1, vocabulary}));
+}
+
 /// A step of a bf16 weight with a master copy and gradients summed in float.
 template <MomentType Moments>
 void adamw(const Emu& device) {
@@ -151,6 +168,8 @@ const KernelCase every_case[] = {
     {"128 tokens, 2/1 heads of 64", &attention_of<bf16, 64>},
     {"128 tokens, 2/1 heads of 128", &attention_of<bf16, 128>},
     {"128 tokens, 2/1 heads of 64", &attention_of<float, 64>},
+    {"512 keys, 14/2 heads of 64", &attention_decode},
+    {"(1, 4096), k 50, p 0.9", &sample},
     {"(32, 896), master, fp32 m v", &adamw<MomentType::full>},
     {"(32, 896), master, bf16 m v", &adamw<MomentType::bf16>},
     {"(32, 896), master, 8-bit m v", &adamw<MomentType::blockwise_8bit>},
