@@ -278,17 +278,17 @@ TEST_CASE("methods: prompts begin as random, sampled or given embeddings") {
   };
   auto base = load_llama<float>(golden.folder());
   const auto table = base_of(base)["model.embed_tokens.weight"];
-  const auto row = [&](std::size_t id) {
-    return std::vector<float>(table.begin() + id * 32, table.begin() + id * 32 + 32);
+  const auto row = [](const std::vector<float>& values, std::int64_t at) {
+    return std::vector<float>(values.begin() + at * 32, values.begin() + (at + 1) * 32);
   };
   const auto text = rows_of({.num_virtual_tokens = 3, .init = PromptInit::text, .init_ids = {7, 9}});
-  for (const auto& [at, id] : std::vector<std::pair<std::size_t, std::size_t>>{{0, 7}, {1, 9}, {2, 7}})
-    CHECK(std::vector<float>(text.begin() + at * 32, text.begin() + at * 32 + 32) == row(id));
+  CHECK(row(text, 0) == row(table, 7));
+  CHECK(row(text, 1) == row(table, 9));
+  CHECK(row(text, 2) == row(table, 7));
   const auto sampled = rows_of({.num_virtual_tokens = 5, .init = PromptInit::sample_vocab});
-  for (std::size_t at = 0; at < 5; ++at) {
+  for (std::int64_t at = 0; at < 5; ++at) {
     bool found = false;
-    for (std::size_t id = 0; id < 96; ++id)
-      found = found || std::vector<float>(sampled.begin() + at * 32, sampled.begin() + at * 32 + 32) == row(id);
+    for (std::int64_t id = 0; id < 96; ++id) found = found || row(sampled, at) == row(table, id);
     CHECK(found);
   }
   CHECK(sampled != rows_of({.num_virtual_tokens = 5, .init = PromptInit::sample_vocab, .seed = 7}));
