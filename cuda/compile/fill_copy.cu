@@ -12,6 +12,7 @@ void fill_copy(Cuda& device, View<float, 2> x, View<bf16, 2> y, View<double, 2> 
   run(Tag<kernel::Fill>{}, device, x, 0.0f);
   run(Tag<kernel::Fill>{}, device, y, bf16(0.0f));
   run(Tag<kernel::Fill>{}, device, z, 0.0);
+  run(Tag<kernel::Fill>{}, device, View<std::uint8_t, 2>{}, std::uint8_t{0});
   copy_to(device, x, x, y, z);
   copy_to(device, y, x, y);
   copy_to(device, z, x, z);

@@ -119,6 +119,23 @@ TEST_CASE("adamw: moments of 16 and of 8 bits find it too") {
   CHECK(distance_after_training<bf16>(policy::bf16, nullptr, MomentType::blockwise_8bit, 4200) < 0.05);
 }
 
+TEST_CASE("adamw: moments of bf16 follow gradients that shrink") {
+  // A step changes exp_avg_sq by a thousandth at most, and rounding to nearest leaves it where it is below 2^-9 or so.
+  const auto mean_square_moment = [](MomentType moments) {
+    const auto w = trainable<float>({512}, 1);
+    AdamW optimizer(parameters_of(w), {.learning_rate = 1e-3, .max_grad_norm = 0, .seed = 3, .moments = moments});
+    for (int step = 0; step < 1500; ++step) {
+      give_gradient(w, std::vector<float>(512, step < 5 ? 1.0f : 0.01f));
+      optimizer.update();
+    }
+    double sum = 0;
+    const auto state = state_of(optimizer);
+    for (const double value : state.at("p0.exp_avg_sq")) sum += value / 512;
+    return sum;
+  };
+  CHECK(mean_square_moment(MomentType::bf16) == doctest::Approx(mean_square_moment(MomentType::full)).epsilon(0.02));
+}
+
 TEST_CASE("adamw: which tensors of state there are, and how many bytes they take") {
   const auto bytes_of_state = [](MomentType moments, const Shape& shape) {
     const auto weight = trainable<float>(shape, 1);
