@@ -77,6 +77,10 @@ __global__ void product_kernel(const __grid_constant__ TensorMap map, float* out
     tma_load(shared.a, map, &shared.full, 0, 0);
     tma_load(shared.b, map, &shared.full, 0, 0, 1);
   }
+  if (threadIdx.x == 0) {
+    tma_load_multicast(shared.a, map, &shared.full, 0, 0, 3);
+    cluster_mbarrier_arrive(&shared.full, 1);
+  }
   mbarrier_wait(&shared.full, 0);
   const std::uint64_t a = wgmma_descriptor(shared.a, 0, 1024, Swizzle::b128);
   const std::uint64_t b = wgmma_descriptor(shared.b, 0, 1024, Swizzle::b128);

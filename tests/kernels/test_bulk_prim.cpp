@@ -91,6 +91,44 @@ __global__ void cluster_sum_kernel(const float* in, float* out) {
   if (thread_index() == 0) store(out + blockIdx.x, sum);
 }
 
+struct alignas(1024) MulticastShared {
+  bf16 tile[2][64 * 64];
+  std::uint64_t full[2], empty[2];
+};
+
+enum class Wrong { nothing, refills_at_once, mask };
+
+/// Sums of tiles of 64 x 64, of which block 0 fetches each once for both blocks of its cluster.
+template <Wrong wrong>
+__global__ void multicast_kernel(TensorMap in, float* out, int tiles) {
+  auto& s = shared_memory<MulticastShared>();
+  if (thread_index() == 0) {
+    for (int i = 0; i < 2; ++i) {
+      mbarrier_init(&s.full[i], 1);
+      mbarrier_init(&s.empty[i], 2);
+    }
+    mbarrier_init_fence();
+  }
+  cluster_sync();
+  float sum = 0;
+  for (int n = 0; n < tiles; ++n) {
+    const int place = n % 2;
+    if (thread_index() == 0) mbarrier_arrive_expect(&s.full[place], sizeof(s.tile[0]));
+    if (thread_index() == 0 && cluster_rank() == 0) {
+      if (n >= 2 && wrong != Wrong::refills_at_once)
+        mbarrier_wait(&s.empty[place], static_cast<unsigned>(n / 2 - 1) % 2);
+      tma_load_multicast(s.tile[place], in, &s.full[place], 0, n * 64, wrong == Wrong::mask ? 5 : 3);
+    }
+    mbarrier_wait(&s.full[place], static_cast<unsigned>(n / 2) % 2);
+    for (int i = thread_index(); i < 64 * 64; i += 32) sum += to_float(load(&s.tile[place][i]));
+    __syncwarp();
+    if (thread_index() == 0) cluster_mbarrier_arrive(&s.empty[place], 0);
+  }
+  for (int offset = 16; offset > 0; offset /= 2) sum += warp_xor(sum, offset);
+  if (thread_index() == 0) store(out + blockIdx.x, sum);
+  cluster_sync();
+}
+
 }  // namespace HONE_TARGET
 }  // namespace hone
 
@@ -169,4 +207,28 @@ TEST_CASE("blocks of a cluster add what all of them hold") {
         test::error_of([&] { launch(device, "cluster_sum", shape, &cluster_sum_kernel<1>, in.data(), out.data()); });
     CHECK(test::contains(text, "which has ended; a cluster barrier keeps it waiting"));
   }
+}
+
+TEST_CASE("one bulk load fills a tile in every block of a cluster") {
+  constexpr int count = 5;
+  std::vector<bf16> data(64 * 64 * count + 8);
+  bf16* in = data.data() + (16 - reinterpret_cast<std::uintptr_t>(data.data()) % 16) % 16 / 2;
+  float want = 0;
+  for (int i = 0; i < 64 * 64 * count; ++i) want += float(in[i] = static_cast<float>(i % 7 - 2));
+  std::vector<float> out(2, -1);
+  Emu device(Target{.kind = DeviceKind::emu, .alignment = 256, .sm = 90});
+  const auto run = [&](void (*kernel)(TensorMap, float*, int)) {
+    launch(device, "multicast", {{2}, {32}, sizeof(MulticastShared), 2}, kernel,
+           tensor_map(device, in, tiles(64 * count, 64)), out.data(), count);
+  };
+  for (const auto order : {emulator::Order::forward, emulator::Order::reversed, emulator::Order::seeded}) {
+    const emulator::WithSettings scope({.order = order});
+    emulator::counters() = {};
+    run(&multicast_kernel<Wrong::nothing>);
+    CHECK(out == std::vector<float>{want, want});
+    CHECK(emulator::counters().async_copy_bytes == 64 * 64 * 2 * count);  // read once for both
+    CHECK(test::contains(test::error_of([&] { run(&multicast_kernel<Wrong::mask>); }), "mask 0x5 for a cluster of 2"));
+  }
+  // Forward, block 0 runs ahead and fills a place that block 1 still reads.
+  CHECK(test::contains(test::error_of([&] { run(&multicast_kernel<Wrong::refills_at_once>); }), "more came than were"));
 }

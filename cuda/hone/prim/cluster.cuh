@@ -50,9 +50,23 @@ __device__ T* cluster_map(T* at, int rank, Where = Where::here()) {
   return reinterpret_cast<T*>(out);
 }
 
+/// Arrives at the mbarrier `at` of block `rank`: how a reader tells who fills it that a place is empty.
+__device__ inline void cluster_mbarrier_arrive(std::uint64_t* at, int rank, Where = Where::here()) {
+  const auto address = static_cast<std::uint32_t>(__cvta_generic_to_shared(at));
+  asm volatile(
+      "{\n.reg .b32 there;\n"
+      "mapa.shared::cluster.u32 there, %0, %1;\n"
+      "mbarrier.arrive.release.cluster.shared::cluster.b64 _, [there];\n}" ::"r"(address),
+      "r"(rank)
+      : "memory");
+}
+
 #endif
 #else
 
+inline void cluster_mbarrier_arrive(std::uint64_t* at, int rank, Where where = Where::here()) {
+  emulator::mbarrier_arrive_at(at, rank, where);
+}
 inline int cluster_rank(Where where = Where::here()) { return emulator::this_block(where).rank(); }
 inline int cluster_size(Where where = Where::here()) { return emulator::this_block(where).cluster()->size(); }
 inline void cluster_arrive(Where where = Where::here()) { emulator::cluster_arrive(where); }

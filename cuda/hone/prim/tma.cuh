@@ -42,6 +42,17 @@ __device__ inline void tma_load(void* to, const TensorMap& map, std::uint64_t* m
       : "memory");
 }
 
+/// One load for several blocks of a cluster, bit r of `mask` for block r: the tile comes to the same place in each, and
+/// the same mbarrier of each counts its bytes. All have initialised it, and a cluster barrier has passed.
+__device__ inline void tma_load_multicast(void* to, const TensorMap& map, std::uint64_t* mbarrier, int c0, int c1,
+                                          std::uint16_t mask, Where = Where::here()) {
+  asm volatile(
+      "cp.async.bulk.tensor.2d.shared::cluster.global.mbarrier::complete_tx::bytes.multicast::cluster "
+      "[%0], [%1, {%3, %4}], [%2], %5;" ::"r"(static_cast<std::uint32_t>(__cvta_generic_to_shared(to))),
+      "l"(&map), "r"(static_cast<std::uint32_t>(__cvta_generic_to_shared(mbarrier))), "r"(c0), "r"(c1), "h"(mask)
+      : "memory");
+}
+
 /// Stores a tile; async_proxy_fence() by every thread that wrote it, and a barrier, come before.
 __device__ inline void tma_store(const TensorMap& map, int c0, int c1, const void* from, Where = Where::here()) {
   asm volatile("cp.async.bulk.tensor.2d.global.shared::cta.bulk_group [%0, {%2, %3}], [%1];" ::"l"(&map),
@@ -77,6 +88,10 @@ inline void tma_load(void* to, const TensorMap& map, std::uint64_t* mbarrier, in
 inline void tma_load(void* to, const TensorMap& map, std::uint64_t* mbarrier, int c0, int c1, int c2,
                      Where where = Where::here()) {
   emulator::tma_load(to, map, mbarrier, {c0, c1, c2}, where);
+}
+inline void tma_load_multicast(void* to, const TensorMap& map, std::uint64_t* mbarrier, int c0, int c1,
+                               std::uint16_t mask, Where where = Where::here()) {
+  emulator::tma_load_multicast(to, map, mbarrier, {c0, c1}, mask, where);
 }
 inline void tma_store(const TensorMap& map, int c0, int c1, const void* from, Where where = Where::here()) {
   emulator::tma_store(map, {c0, c1}, from, where);

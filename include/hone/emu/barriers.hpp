@@ -143,6 +143,22 @@ T* map_shared(T* at, int rank, Where where = Where::here()) {
   return reinterpret_cast<T*>(cluster.block(rank).shared_begin() + offset);
 }
 
+/// mbarrier.arrive at the same barrier object of block `rank` of the cluster.
+inline void mbarrier_arrive_at(std::uint64_t* at, int rank, Where where = Where::here()) {
+  Block& block = this_block(where);
+  const std::uint64_t* there = map_shared(at, rank, where);
+  Block& peer = block.cluster()->block(rank);
+  if (peer.ended())
+    block.fail_here("mbarrier_arrive {}: block {} has ended", to_string(where), to_string(peer.index()));
+  MBarrier* barrier = peer.state().mbarriers.find(there);
+  if (barrier == nullptr)
+    block.fail_here("mbarrier_arrive {}: there is no initialised mbarrier in block {}", to_string(where),
+                    to_string(peer.index()));
+  if (!barrier->arrive()) return;
+  peer.note_meeting();
+  peer.wake(*barrier);
+}
+
 /// For what reads shared memory by the async proxy.
 inline void check_fenced(Block& block, const char* name, const void* at, std::size_t bytes, const Where& where) {
   const int writer = block.state().proxy.unfenced(at, bytes);

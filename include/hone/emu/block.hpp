@@ -127,6 +127,12 @@ class Block {
   bool ended() const {
     return std::all_of(threads_.begin(), threads_.end(), [](const Thread& t) { return t.state == State::finished; });
   }
+  /// True when nothing but the event, which others must bring about, keeps the block from its end.
+  bool waits_only_for(const Event& event) const {
+    return std::all_of(threads_.begin(), threads_.end(), [&](const Thread& t) {
+      return t.state == State::finished || (t.state == State::at_event && t.event == &event);
+    });
+  }
   /// Brings the threads that are left to their ends, because another block failed.
   void stop() {
     cancelled_ = true;

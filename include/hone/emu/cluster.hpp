@@ -58,9 +58,7 @@ class Cluster {
       blocks_[static_cast<std::size_t>(i)]->begin(index_in(grid, number * count + i), body);
     while (pass()) {
     }
-    Block* bad = nullptr;
-    for (const auto& block : blocks_)
-      if (block->failed() || (bad == nullptr && !block->ended())) bad = block.get();
+    Block* const bad = culprit();
     if (bad == nullptr) {
       for (const auto& block : blocks_) block->finish();
       return;
@@ -106,6 +104,17 @@ class Cluster {
   }
 
  private:
+  /// The block that failed, or that keeps the others from their ends; null when all have ended.
+  Block* culprit() const {
+    Block* found = nullptr;
+    for (const auto& block : blocks_) {
+      if (block->failed()) return block.get();
+      if (block->ended()) continue;
+      if (found == nullptr || found->waits_only_for(barrier_)) found = block.get();
+    }
+    return found;
+  }
+
   /// Forward and reversed, a block runs ahead of the others as far as it can; seeded, they take turns.
   bool pass() {
     bool progress = false;

@@ -74,22 +74,21 @@ void for_bytes_of_tile(const TensorMap& map, const TileAt& at, std::byte* shared
 
 }  // namespace detail
 
-/// cp.async.bulk.tensor to shared memory: the tile at `at`, zeros where it leaves the tensor. Its bytes count on the
-/// mbarrier, and stand in memory once somebody has waited for that phase.
-inline void tma_load(void* to, const TensorMap& map, std::uint64_t* mbarrier, const TileAt& at,
-                     Where where = Where::here()) {
-  Block& block = this_block(where);
-  detail::check_tile(block, "tma_load", map, to, where);
-  MBarrier& barrier = detail::mbarrier_at(block, "tma_load", mbarrier, where);
-  if (!barrier.fenced)
-    block.fail_here("tma_load {}: no mbarrier_init_fence() after the mbarrier was initialised", to_string(where));
-  auto* shared = static_cast<std::byte*>(to);
-  const auto bytes = static_cast<std::size_t>(map.box_bytes());
-  std::memset(shared, poison_byte, bytes);
-  detail::count_tile(block, map, at, Access::global_load);
-  block.counters().shared_store_bytes += map.box_bytes();
-  const bool over = barrier.copy(map.box_bytes(), [map, at, shared] {
-    detail::for_bytes_of_tile(map, at, shared, [&](std::byte* target, const std::byte* from) {
+namespace detail {
+
+/// A tile is on its way into the shared memory of `block`, whose mbarrier counts it.
+inline void begin_load(Block& caller, Block& block, std::byte* shared, const TensorMap& map, std::uint64_t* mbarrier,
+                       const TileAt& at, const Where& where) {
+  MBarrier* barrier = block.state().mbarriers.find(mbarrier);
+  if (barrier == nullptr)
+    caller.fail_here("tma_load {}: there is no initialised mbarrier in block {}", to_string(where),
+                     to_string(block.index()));
+  if (!barrier->fenced)
+    caller.fail_here("tma_load {}: no mbarrier_init_fence() after the mbarrier was initialised", to_string(where));
+  std::memset(shared, poison_byte, static_cast<std::size_t>(map.box_bytes()));
+  caller.counters().shared_store_bytes += map.box_bytes();
+  const bool over = barrier->copy(map.box_bytes(), [map, at, shared] {
+    for_bytes_of_tile(map, at, shared, [&](std::byte* target, const std::byte* from) {
       const auto element = static_cast<std::size_t>(map.element_bytes);
       if (from != nullptr)
         std::memcpy(target, from, element);
@@ -99,7 +98,40 @@ inline void tma_load(void* to, const TensorMap& map, std::uint64_t* mbarrier, co
   });
   if (!over) return;
   block.note_meeting();
-  block.signal(barrier);
+  block.wake(*barrier);
+}
+
+}  // namespace detail
+
+/// cp.async.bulk.tensor to shared memory: the tile at `at`, zeros where it leaves the tensor. Its bytes count on the
+/// mbarrier, and stand in memory once somebody has waited for that phase.
+inline void tma_load(void* to, const TensorMap& map, std::uint64_t* mbarrier, const TileAt& at,
+                     Where where = Where::here()) {
+  Block& block = this_block(where);
+  detail::check_tile(block, "tma_load", map, to, where);
+  detail::mbarrier_at(block, "tma_load", mbarrier, where);
+  detail::count_tile(block, map, at, Access::global_load);
+  detail::begin_load(block, block, static_cast<std::byte*>(to), map, mbarrier, at, where);
+}
+
+/// The same with .multicast::cluster: the tile is read once, and comes to the same place of every block of the cluster
+/// in `mask`, each of whose mbarriers counts it.
+inline void tma_load_multicast(void* to, const TensorMap& map, std::uint64_t* mbarrier, const TileAt& at,
+                               std::uint32_t mask, Where where = Where::here()) {
+  Block& block = this_block(where);
+  const int size = block.cluster()->size();
+  detail::check_tile(block, "tma_load_multicast", map, to, where);
+  if (mask == 0 || mask >> size != 0)
+    block.fail_here("tma_load_multicast {}: mask {:#x} for a cluster of {}", to_string(where), mask, size);
+  detail::count_tile(block, map, at, Access::global_load);
+  for (int rank = 0; rank < size; ++rank) {
+    if (((mask >> rank) & 1u) == 0) continue;
+    Block& peer = block.cluster()->block(rank);
+    if (peer.ended())
+      block.fail_here("tma_load_multicast {}: block {} has ended", to_string(where), to_string(peer.index()));
+    detail::begin_load(block, peer, reinterpret_cast<std::byte*>(map_shared(static_cast<char*>(to), rank, where)), map,
+                       map_shared(mbarrier, rank, where), at, where);
+  }
 }
 
 /// cp.async.bulk.tensor to global memory; what leaves the tensor is dropped. It reads shared memory, and writes, at the
