@@ -119,12 +119,14 @@
 #include <hone/optim/optimizer.hpp>
 #include <hone/optim/schedule.hpp>
 #include <hone/optim/sgd.hpp>
+#include <hone/optim/state.hpp>
 #include <hone/peft/adapter_switch.hpp>
 #include <hone/peft/bitfit.hpp>
 #include <hone/peft/bottleneck.hpp>
 #include <hone/peft/ia3.hpp>
 #include <hone/peft/lora.hpp>
 #include <hone/peft/lora_config.hpp>
+#include <hone/peft/lora_embedding.hpp>
 #include <hone/peft/lora_stack.hpp>
 #include <hone/peft/method.hpp>
 #include <hone/peft/prefix.hpp>

@@ -3,8 +3,11 @@
 #pragma once
 
 #include <hone/engine.hpp>
+#include <hone/eval/agreement.hpp>
 #include <hone/eval/documents.hpp>
 #include <hone/eval/generation_metrics.hpp>
+#include <hone/eval/merge_adapter.hpp>
+#include <hone/eval/merge_options.hpp>
 #include <hone/eval/perplexity.hpp>
 #include <hone/eval/slot_errors.hpp>
 #include <hone/eval/text_metrics.hpp>
@@ -34,13 +37,16 @@
 #include <hone/models/llama_folder.hpp>
 #include <hone/models/llama_layer.hpp>
 #include <hone/models/loss.hpp>
+#include <hone/models/quantise_folder.hpp>
 #include <hone/models/token_ids.hpp>
 #include <hone/nn/quantised_io.hpp>
 #include <hone/nn/weights_io.hpp>
 #include <hone/peft/adapter_folder.hpp>
 #include <hone/peft/adapters.hpp>
+#include <hone/peft/method_folders.hpp>
 #include <hone/plan/cost.hpp>
 #include <hone/plan/generation.hpp>
+#include <hone/plan/method_table.hpp>
 #include <hone/plan/plan.hpp>
 #include <hone/plan/plan_config.hpp>
 #include <hone/plan/plan_text.hpp>
