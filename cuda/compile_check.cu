@@ -19,5 +19,6 @@
 #include "compile/rms_norm.cu"
 #include "compile/rope.cu"
 #include "compile/sample.cu"
+#include "compile/study.cu"
 #include "compile/sum.cu"
 #include "compile/swiglu.cu"
