@@ -27,7 +27,7 @@ struct alignas(1024) StudyWgmmaShared {
   using Tile = StudyWgmma;
   bf16 a[Tile::stages][Tile::m * Tile::k];                           // rows of 64 of k
   bf16 b[Tile::stages][Tile::n / Tile::span][Tile::k * Tile::span];  // for each 64 columns, rows of them
-  std::uint64_t full[Tile::stages], empty[Tile::stages];
+  std::uint64_t empty[Tile::stages], full[Tile::stages];
 };
 
 #if !defined(__CUDACC__) || !defined(__CUDA_ARCH__) || defined(__CUDA_ARCH_FEAT_SM90_ALL)
@@ -62,7 +62,7 @@ __device__ inline void study_multiply_tiles(float (&sums)[StudyWgmma::n / 2], St
       const auto a = wgmma_descriptor(shared.a[stage] + k, 0, eight_rows, Swizzle::b128);
       const auto b =
           wgmma_descriptor(shared.b[stage][0] + k * Tile::span, sizeof(shared.b[0][0]), eight_rows, Swizzle::b128);
-      wgmma<Tile::n, false, true>(sums, a, b, step + k > 0);
+      wgmma<Tile::n, false, true>(sums, a, b, true);
     }
     wgmma_commit();
     wgmma_wait<1>();  // the step before is done with its buffer; this one goes on
