@@ -91,9 +91,10 @@ TEST_CASE_TEMPLATE("sampling follows the rule, token by token", D, Cpu, Emu) {
   };
   for (const SamplingRule& rule : rules) {
     CAPTURE(rule.seed);
-    for (const auto& [count, steps] : std::vector<std::pair<int, int>>{{300, 1000}, {301, 4}, {5, 1000}}) {
-      CAPTURE(count);
-      const Logits logits = some_logits(count, steps, rule.seed + 7);
+    const std::vector<std::pair<int, int>> sizes = {{300, 1000}, {301, 4}, {5, 1000}};
+    for (const auto& size : sizes) {
+      CAPTURE(size.first);
+      const Logits logits = some_logits(size.first, size.second, rule.seed + 7);
       CHECK(chosen<D>(logits, rule, 4) == wanted(logits, rule, 4));
     }
   }
