@@ -44,6 +44,7 @@ Batch documents_of(std::initializer_list<std::int32_t> lengths, std::int32_t see
     }
     out.add(example);
   }
+  out.most_documents = 3;
   return out;
 }
 
@@ -62,6 +63,7 @@ struct Run {
                             .max_length = 12,
                             .gradient_accumulation_steps = 2,
                             .batches = BatchSizes{{8, 12}, {8}},
+                            .most_documents = 3,
                             .max_new_tokens = 1};
     plan = plan_training<float>(config, device.target());
     reserve_slabs(plan, device);
@@ -229,6 +231,15 @@ TEST_CASE("steps by way of graphs give the bits of steps without, whenever their
   CHECK(same(six_steps(lora(), {}, true), wanted));
   CHECK(same(six_steps(lora(), {.most_graphs = 2}, false), wanted));
   CHECK(same(six_steps(full(), {}, false), six_steps(full(), {.graphs = false}, true)));
+}
+
+TEST_CASE("virtual tokens: the shapes of a key do not follow how many documents a batch has") {
+  for (const Method& method : {Method{Attached<PrefixTuning>{{.num_virtual_tokens = 2}}},
+                               Method{Attached<PromptTuning>{{.num_virtual_tokens = 2}}}}) {
+    CAPTURE(name_of(method));
+    const Setup setup{"virtual", narrow(), {.method = method}};
+    CHECK(same(six_steps(setup, {}, true), six_steps(setup, {.graphs = false}, false)));
+  }
 }
 
 TEST_CASE("a key is written down once; then a step is one launch a batch, one for the update, and no wait") {

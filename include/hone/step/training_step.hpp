@@ -64,7 +64,7 @@ class TrainingStep {
       const std::int64_t tokens = gradients_.tokens();
       const auto on_device = stage(batch, config_.seed + 0x9e3779b97f4a7c15u * (draw + 1));
       const StepPart part = gradients_.begun() ? StepPart::later_batch : StepPart::first_batch;
-      batch_loss_at_ = via(model_.device(), key_of(part, on_device), gradients_, [&] { return run(on_device); });
+      batch_loss_at_ = via(model_.device(), key_of(part, batch, on_device), gradients_, [&] { return run(on_device); });
       gradients_.add_batch(tokens, on_device.supervised);
     } catch (...) {
       forget();
@@ -112,7 +112,7 @@ class TrainingStep {
   const std::vector<double>& evaluate(const Batch& batch, Via&& via = {}) {
     const auto on_device = stage(batch, 0);
     if constexpr (Copying<D>) {
-      const void* at = via(model_.device(), key_of(StepPart::evaluate, on_device), gradients_,
+      const void* at = via(model_.device(), key_of(StepPart::evaluate, batch, on_device), gradients_,
                            [&] { return model_.token_losses(on_device).data(); });
       const auto values = read<Accumulator<T>>(at, on_device.supervised);
       losses_.assign(values.begin(), values.end());
@@ -147,9 +147,10 @@ class TrainingStep {
   /// Whether the device is a card, or stands for one.
   bool on_card() const { return model_.device().target().kind != DeviceKind::cpu; }
 
-  static StepKey key_of(StepPart part, const DeviceBatch<D>& batch) {
-    const std::int64_t documents = std::max(batch.document_count, batch.most_documents);
-    return {part, batch.tokens(), batch.supervision.count, batch.virtual_tokens > 0 ? documents : 0};
+  /// Named by the batch as it was planned, whatever virtual tokens make of its size.
+  static StepKey key_of(StepPart part, const Batch& batch, const DeviceBatch<D>& on_device) {
+    const std::int64_t documents = std::max(on_device.document_count, on_device.most_documents);
+    return {part, batch.tokens(), on_device.supervision.count, on_device.virtual_tokens > 0 ? documents : 0};
   }
 
   DeviceBatch<D> stage(const Batch& batch, std::uint64_t seed) {
