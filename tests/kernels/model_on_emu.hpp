@@ -6,6 +6,7 @@
 
 #include <hone/kernels/activation.cuh>
 #include <hone/kernels/attention_backward.cuh>
+#include <hone/kernels/attention_decode.cuh>
 #include <hone/kernels/attention_forward.cuh>
 #include <hone/kernels/bias.cuh>
 #include <hone/kernels/columns.cuh>
@@ -87,6 +88,7 @@ inline Batch batch_of(std::int32_t seed) {
     }
     out.add(example);
   }
+  out.most_documents = out.document_count();
   return out;
 }
 
@@ -173,6 +175,7 @@ Trained train_on_emu(const Setup& setup) {
                           .batch_size = 1,
                           .max_length = tokens,
                           .batches = BatchSizes{{tokens}, {tokens}},
+                          .most_documents = 3,
                           .max_new_tokens = 1};
   const Plan plan = plan_training<T>(config, emu.target());
   const Ledger& actual = emu.memory().ledger();

@@ -28,6 +28,20 @@ TEST_CASE("a model trains on Emu as on Cpu, in float") {
   check_emu_is_cpu<float>(qwen3(16, FullTuning{}, policy::fp32));
 }
 
+TEST_CASE("every method beside LoRA trains on Emu as on Cpu, and as planned") {
+  const std::vector<Method> methods = {Attached<IA3>{},
+                                       Attached<BitFit>{},
+                                       Attached<Bottleneck>{Bottleneck::houlsby()},
+                                       Attached<Bottleneck>{{.size = 3, .non_linearity = Activation::gelu}},
+                                       Attached<Bottleneck>{Bottleneck::parallel()},
+                                       Attached<PrefixTuning>{{.num_virtual_tokens = 5, .prefix_projection = true}},
+                                       Attached<PromptTuning>{{.num_virtual_tokens = 5}}};
+  for (const Method& method : methods) {
+    CAPTURE(name_of(method));
+    check_emu_is_cpu<float>(qwen2(16, method, policy::fp32));
+  }
+}
+
 TEST_CASE("adapters of one linear share the products with its input: x A^T, dA and dx are one each") {
   const std::int64_t together = launches({{"all-linear"}});
   const std::int64_t apart =
