@@ -94,8 +94,13 @@ LoraTuning lora(Draw& draw) {
   const std::array<Targets, 5> targets = {Targets{"all-linear"}, Targets{"*.{q,v}_proj"},
                                           Targets{"q_proj", "k_proj", "v_proj", "o_proj"},
                                           Targets{"gate_proj", "down_proj"}, Targets{"*.layers.0.*"}};
-  return {{.r = draw(1, 12), .alpha = 8, .dropout = draw(0, 1) == 0 ? 0.0 : 0.1, .use_rslora = draw(0, 1) == 0},
-          draw.of(targets)};
+  LoraTuning out{{.r = draw(1, 12), .alpha = 8, .dropout = draw(0, 1) == 0 ? 0.0 : 0.1, .use_rslora = draw(0, 1) == 0},
+                 draw.of(targets)};
+  out.lora.use_dora = draw(0, 2) == 0;
+  if (draw(0, 2) == 0) out.lora.modules_to_save = {"norm"};
+  if (draw(0, 2) == 0) out.lora.rank_pattern = {{"v_proj", 2}};
+  if (!out.lora.use_dora && draw(0, 2) == 0) out.target_modules.push_back("embed_tokens");
+  return out;
 }
 
 /// One of the methods beside LoRA.
