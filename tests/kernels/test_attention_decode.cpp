@@ -90,9 +90,9 @@ TEST_CASE_TEMPLATE("attention of one token: large scores that grow from part to 
 TEST_CASE("attention of one token: the parts are as many as the keys and the card allow") {
   const AttentionShape qwen = shape_of(14, 2, 64);
   CHECK(gpu::attention_decode_most_splits(qwen) == 132);
-  CHECK(emu::kernel_detail::decode_splits(qwen, 100) == 1);
-  CHECK(emu::kernel_detail::decode_splits(qwen, 1024) == 8);
-  CHECK(emu::kernel_detail::decode_splits(qwen, 1 << 20) == 132);
+  CHECK(HONE_TARGET::kernel_detail::decode_splits(qwen, 100) == 1);
+  CHECK(HONE_TARGET::kernel_detail::decode_splits(qwen, 1024) == 8);
+  CHECK(HONE_TARGET::kernel_detail::decode_splits(qwen, 1 << 20) == 132);
   CHECK(gpu::attention_decode_workspace_bytes({}, qwen) == 132 * 14 * 66 * 4);
 }
 
