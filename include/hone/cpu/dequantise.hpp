@@ -31,23 +31,31 @@ inline constexpr std::array<Nf4Pair, 256> nf4_pairs = [] {
   return out;
 }();
 
-/// `elements` elements from the start of a block on, scales[i] being that of block i.
+/// `elements` elements from the start of a block on, scales[i] being that of block i. A block's table values go through
+/// a local array: looked up two at a time there, they are multiplied and rounded in whole vectors.
 template <class T>
 struct Nf4Blocks {
   HONE_ALWAYS_INLINE static void run(const std::uint8_t* HONE_RESTRICT codes, const float* HONE_RESTRICT scales,
                                      std::int64_t elements, T* HONE_RESTRICT out) {
+    alignas(64) float values[nf4_block];
     for (std::int64_t begin = 0; begin < elements; begin += nf4_block) {
       const float scale = scales[begin / nf4_block];
-      const std::int64_t count = elements - begin < nf4_block ? elements - begin : nf4_block;
-      const std::uint8_t* HONE_RESTRICT source = codes + begin / 2;
+      const std::uint8_t* source = codes + begin / 2;
       T* HONE_RESTRICT sink = out + begin;
-      for (std::int64_t i = 0; i < count / 2; ++i) {
-        const Nf4Pair pair = nf4_pairs[source[i]];
-        sink[2 * i] = round_to<T>(pair.high * scale);
-        sink[2 * i + 1] = round_to<T>(pair.low * scale);
+      const std::int64_t count = elements - begin;
+      if (count >= nf4_block) {
+        for (std::int64_t i = 0; i < nf4_block / 2; ++i) look_up(source[i], values + 2 * i);
+        for (std::int64_t i = 0; i < nf4_block; ++i) sink[i] = round_to<T>(values[i] * scale);
+      } else {
+        for (std::int64_t i = 0; i < (count + 1) / 2; ++i) look_up(source[i], values + 2 * i);
+        for (std::int64_t i = 0; i < count; ++i) sink[i] = round_to<T>(values[i] * scale);
       }
-      if (count % 2 != 0) sink[count - 1] = round_to<T>(nf4_pairs[source[count / 2]].high * scale);
     }
+  }
+
+ private:
+  HONE_ALWAYS_INLINE static void look_up(std::uint8_t byte, float* to) {
+    __builtin_memcpy(to, &nf4_pairs[byte], sizeof(Nf4Pair));
   }
 };
 
