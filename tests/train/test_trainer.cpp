@@ -92,7 +92,10 @@ TEST_CASE("a resumed run ends in the bits of the run that was never stopped") {
   };
   for (const Case& one : {Case{"lora", policy::fp32, "adamw", "none", "selective"},
                           {"full", policy::mixed, "adamw_8bit", "selective", "full"},
-                          {"full", policy::bf16, "adamw_bf16", "full", "none"}}) {
+                          {"full", policy::bf16, "adamw_bf16", "full", "none"},
+                          {"prefix", policy::fp32, "adamw", "selective", "none"},
+                          {"prompt", policy::mixed, "adamw", "none", "full"},
+                          {"bottleneck", policy::fp32, "sgd", "full", "selective"}}) {
     const std::string method = one.method;
     const Policy policy = one.policy;
     CAPTURE(method);
@@ -102,6 +105,8 @@ TEST_CASE("a resumed run ends in the bits of the run that was never stopped") {
     config.optimizer = one.optimizer;
     config.gradient_checkpointing = one.recompute;
     config.gradient_accumulation_steps = 2;
+    config.num_virtual_tokens = 4;
+    config.prefix_projection = true;
     const auto whole = run(config, policy, 2);
     CHECK(whole.planned_bytes == whole.actual_bytes);
     CHECK(whole.steps == 6);
