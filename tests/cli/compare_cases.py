@@ -12,7 +12,8 @@ def comparison(cli: Cli, *more) -> list:
 
 def compare(cli: Cli) -> None:
     """One table in text, JSON and as a page; what was measured is not measured again."""
-    general = cli.write("general.txt", "\n".join((DATA / "prose.txt").read_text().splitlines()[:8]) + "\n")
+    lines = (DATA / "valid.jsonl").read_text().splitlines()[:8]
+    general = cli.write("general.txt", "\n\n".join(json.loads(line)["completion"] for line in lines) + "\n")
     contenders = ["--contenders", "few_shot:shots=2,lora:lora_r=4,lora:lora_r=4:load_in_4bit=true,ia3", "--general_text", general]
     first = cli.run(*comparison(cli, *contenders, "--json"))
     assert first.returncode == 0, first.stderr
