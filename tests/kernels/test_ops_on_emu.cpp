@@ -4,6 +4,7 @@
 
 #include <hone/kernels/bias.cuh>
 #include <hone/kernels/cross_entropy.cuh>
+#include <hone/kernels/dequantise.cuh>
 #include <hone/kernels/embedding.cuh>
 #include <hone/kernels/fill_copy.cuh>
 #include <hone/kernels/matmul.cuh>

@@ -86,8 +86,8 @@ void run(Tag<kernel::DoraForward>, Cpu& device, View<const S, 1> magnitudes, Vie
 
 /// dm (+)= (sum over rows of dy u) / n. Columns are cut into fixed pieces, rows are added in order.
 template <class T, class S>
-void run(Tag<kernel::DoraMagnitudes>, Cpu& device, View<const T, 2> dy, In<T, 2> u, View<const S, 1> norms, View<S, 1> dm,
-         bool accumulate) {
+void run(Tag<kernel::DoraMagnitudes>, Cpu& device, View<const T, 2> dy, In<T, 2> u, View<const S, 1> norms,
+         View<S, 1> dm, bool accumulate) {
   constexpr std::int64_t piece = 64;
   device.pool().run(ceil_div(dy.extent(1), piece), [&](std::int64_t task, int) {
     const std::int64_t begin = task * piece, width = std::min(piece, dy.extent(1) - begin);

@@ -98,8 +98,9 @@ inline std::vector<RunSetting> run_settings(const PlanConfig& config) {
     out.push_back({"target_modules", tuning->target_modules});
     detail::add_lora_settings(tuning->lora, out);
   }
-  detail::visit_settings(config.step.method,
-                         [&](std::string_view key, const auto& value) { out.push_back({key, value}); });
+  detail::visit_settings(config.step.method, [&](std::string_view key, const auto& value) {
+    out.push_back({key, value});
+  });
   const auto* sgd = std::get_if<SgdOptions>(&config.step.optimizer);
   if (config.model.quantization) {
     const bool four = config.model.quantization->type == QuantType::nf4;

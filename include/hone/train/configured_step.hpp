@@ -67,18 +67,18 @@ inline Method method_of(const TrainConfig& config) {
                                    .encoder_hidden_size = config.encoder_hidden_size,
                                    .seed = config.seed}};
   return LoraTuning{{.r = config.lora_r,
-                             .alpha = config.lora_alpha,
-                             .dropout = config.lora_dropout,
-                             .use_rslora = config.use_rslora,
-                             .seed = config.seed,
-                             .use_dora = config.use_dora,
-                             .rank_pattern = config.rank_pattern,
-                             .alpha_pattern = config.alpha_pattern,
-                             .exclude_modules = config.exclude_modules,
-                             .layers_to_transform = config.layers_to_transform,
-                             .layers_pattern = config.layers_pattern,
-                             .modules_to_save = config.modules_to_save},
-                            config.target_modules};
+                     .alpha = config.lora_alpha,
+                     .dropout = config.lora_dropout,
+                     .use_rslora = config.use_rslora,
+                     .seed = config.seed,
+                     .use_dora = config.use_dora,
+                     .rank_pattern = config.rank_pattern,
+                     .alpha_pattern = config.alpha_pattern,
+                     .exclude_modules = config.exclude_modules,
+                     .layers_to_transform = config.layers_to_transform,
+                     .layers_pattern = config.layers_pattern,
+                     .modules_to_save = config.modules_to_save},
+                    config.target_modules};
 }
 
 /// The step a configuration asks for.
