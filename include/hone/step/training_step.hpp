@@ -71,12 +71,19 @@ class TrainingStep {
       throw;
     }
   }
-  /// Sum of the losses of the batch that was added last, before anything else is asked of the device. Waits.
-  double batch_loss() const {
-    if constexpr (Copying<D>)
-      return read<double>(batch_loss_at_, 1).front();
-    else
+  /// Sum of the losses of the batch that was added last, before anything else is asked of the device. Waits; where the
+  /// device fails, the step's gradients are gone as if the batch had.
+  double batch_loss() {
+    if constexpr (Copying<D>) {
+      try {
+        return read<double>(batch_loss_at_, 1).front();
+      } catch (...) {
+        forget();
+        throw;
+      }
+    } else {
       return batch_loss_;
+    }
   }
 
   /// Sums gradients over the processes and applies one optimizer step at `learning_rate`, for which it waits.
