@@ -302,7 +302,7 @@ def main() -> None:
     if arguments.list:
         return
     includes = {test: reached(test, set()) for test in sorted(TESTS.glob("test_*.cpp"))
-                if not re.search("model_on_emu|ops_on_emu|step_faults", test.name)}  # whole models: minutes a mutant
+                if "ops_on_emu" not in test.name}  # every op at once: minutes a mutant
     redundant = read_redundant()
     begin = time.time()
     with tempfile.TemporaryDirectory(prefix="hone_mutants_") as name:

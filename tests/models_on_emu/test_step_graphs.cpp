@@ -1,7 +1,7 @@
 // Steps by way of graphs: the bits of steps without, every key written down once, nothing but graphs launched and
 // nothing waited for inside a step, and a driver call that fails leaves nothing behind.
 #include "emu/lambda_kernel.hpp"
-#include "faults.hpp"
+#include "kernels/faults.hpp"
 #include "model_on_emu.hpp"
 
 #include <hone/kernels.cuh>

@@ -2,7 +2,7 @@
 // gradients and weights of the processor, and occupies what was planned, to the byte.
 #pragma once
 
-#include "every_device.hpp"
+#include "kernels/every_device.hpp"
 
 #include <hone/kernels/activation.cuh>
 #include <hone/kernels/attention_backward.cuh>

@@ -1,8 +1,8 @@
 // Every driver call of a training step fails once: a clear error, nothing left behind, and the step that is run again
 // gives the bits of one that never failed.
 #include "emu/lambda_kernel.hpp"
-#include "every_device.hpp"
-#include "faults.hpp"
+#include "kernels/every_device.hpp"
+#include "kernels/faults.hpp"
 
 #include <hone/kernels.cuh>
 #include <hone/step/training_step.hpp>
