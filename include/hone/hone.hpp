@@ -16,6 +16,7 @@
 #include <hone/io/adapter_files.hpp>
 #include <hone/io/atomic_file.hpp>
 #include <hone/io/atomic_folder.hpp>
+#include <hone/io/base_hash.hpp>
 #include <hone/io/byte_reader.hpp>
 #include <hone/io/elements.hpp>
 #include <hone/io/hash.hpp>
@@ -42,6 +43,7 @@
 #include <hone/nn/quantised_io.hpp>
 #include <hone/nn/weights_io.hpp>
 #include <hone/peft/adapter_folder.hpp>
+#include <hone/peft/adapter_notes.hpp>
 #include <hone/peft/adapters.hpp>
 #include <hone/peft/method_folders.hpp>
 #include <hone/plan/cost.hpp>

@@ -10,7 +10,12 @@
 #include <hone/peft/adapters.hpp>
 #include <hone/peft/method.hpp>
 
+#include <cstdio>
+
 namespace hone::cli {
+
+/// What was noticed about an adapter, on the error stream: standard output is the command's result.
+inline void show_note(const std::string& note) { std::fprintf(stderr, "note: %s\n", printable_message(note).c_str()); }
 
 template <class T, Device D>
 std::vector<MergeRow> merge_folders(const D& device, const MergeRequest& request) {
@@ -25,7 +30,9 @@ std::vector<MergeRow> merge_folders(const D& device, const MergeRequest& request
     text.supervised.assign(text.ids.size(), true);
   }
   const auto tokens = static_cast<std::int64_t>(text.ids.size());
-  return merge_adapter<T>(request.base, request.adapter, request.output, device, request.options,
+  MergeOptions options = request.options;
+  options.note = show_note;
+  return merge_adapter<T>(request.base, request.adapter, request.output, device, options,
                           make_batch(std::span<const Example>(&text, 1)), tokens);
 }
 
@@ -34,14 +41,15 @@ class DeviceModel final : public Model {
  public:
   DeviceModel(const D& device, const std::filesystem::path& folder, const std::filesystem::path& adapter)
       : model_(load_llama<T>(folder, device)) {
-    if (!adapter.empty()) load_adapter(model_, adapter);
+    if (!adapter.empty())
+      for (const std::string& note : load_adapter(model_, adapter)) show_note(note);
     freeze_all(model_);  // nothing here trains: no memory for gradients
   }
   DeviceModel(const D& device, const std::filesystem::path& folder, const std::vector<AdapterSource>& sources)
       : model_(load_llama<T>(folder, device)) {
     Adapters<PretrainedLlama<T, D>> adapters(model_);
     for (const AdapterSource& source : sources) {
-      adapters.load(source.name, source.folder);
+      for (const std::string& note : adapters.load(source.name, source.folder)) show_note(note);
       adapters.weigh(source.name, source.weight);
     }
     adapters.set(adapters.names());

@@ -4,6 +4,7 @@
 #include <hone/io/adapter_files.hpp>
 #include <hone/io/atomic_folder.hpp>
 #include <hone/nn/weights_io.hpp>
+#include <hone/peft/adapter_notes.hpp>
 #include <hone/peft/lora.hpp>
 #include <hone/peft/method_folders.hpp>
 
@@ -242,11 +243,14 @@ AdapterContents<typename Model::DeviceType> adapter_contents(Model& model, const
   check(has_adapters(model), "[adapter] the model has no adapter to save");
   auto out = detail::lora_contents(model, name);
   check(!out.config.target_modules.empty(), "[adapter] the model has no adapter called '{}'", name);
+  if (const auto kept = model.kept_keys.find(name); kept != model.kept_keys.end())
+    out.config.other = parse_json(kept->second, "adapter_config.json");
   return out;
 }
 
-/// Writes the adapter called `name` as a folder PEFT loads: adapter_config.json with the keys every PEFT version knows,
-/// and adapter_model.safetensors. The folder appears complete or not at all.
+/// Writes the adapter called `name` as a folder PEFT loads: adapter_config.json with the keys every PEFT version knows
+/// and those it was loaded with, and adapter_model.safetensors; beside them hone_adapter.json with a hash of the base,
+/// where the base is a folder. The folder appears complete or not at all.
 template <class Model>
 void save_adapter(Model& model, const std::filesystem::path& folder, const std::string& base_model = {},
                   const std::string& name = "default") {
@@ -257,19 +261,33 @@ void save_adapter(Model& model, const std::filesystem::path& folder, const std::
   AtomicFolder target(folder);
   write_adapter_config(target.path(), contents.config);
   write_weights(contents.tensors, target.path(), {.stem = "adapter_model"});
+  if (const auto base = base_hash_of(model, base_model)) write_base_hash(target.path(), *base);
   target.commit();
 }
 
 /// Attaches the adapter of a PEFT folder to a model and loads its weights; the base is frozen, but for the modules that
 /// the adapter saves whole. Which modules it sits on is read from the weights themselves. A tensor without a place, one
-/// of the wrong shape and a half pair are Errors.
+/// of the wrong shape and a half pair are Errors. Returns what is no Error and should be known: keys without a meaning
+/// here, and a base that is not the one the adapter was trained on.
 template <class Model>
-void load_adapter(Model& model, const std::filesystem::path& folder,
-                  const std::shared_ptr<AdapterSwitch>& adapter = std::make_shared<AdapterSwitch>()) {
-  if (load_method(model, folder)) return;
-  const auto config = read_adapter_config(folder);
-  refuse_unsupported(config, (folder / "adapter_config.json").string());
-  detail::load_lora(model, folder, config, adapter);
+AdapterNotes load_adapter(Model& model, const std::filesystem::path& folder,
+                          const std::shared_ptr<AdapterSwitch>& adapter = std::make_shared<AdapterSwitch>()) {
+  const std::string origin = (folder / "adapter_config.json").string();
+  const auto json = read_json_file(folder / "adapter_config.json");
+  detail::check_known_type(json, origin);
+  nlohmann::json unknown;
+  if (load_method(model, folder)) {
+    unknown = detail::unknown_keys(json, method_contents(model)->config);
+  } else {
+    const auto config = read_adapter_config(folder);
+    refuse_unsupported(config, origin);
+    detail::load_lora(model, folder, config, adapter);
+    unknown = detail::unknown_keys(config.other, nlohmann::json::object());
+  }
+  AdapterNotes notes;
+  detail::keep_unknown_keys(model, unknown, origin, adapter->name, notes);
+  detail::compare_bases(model, folder, notes);
+  return notes;
 }
 
 }  // namespace hone
