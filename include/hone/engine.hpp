@@ -128,6 +128,7 @@
 #include <hone/peft/lora_config.hpp>
 #include <hone/peft/lora_embedding.hpp>
 #include <hone/peft/lora_stack.hpp>
+#include <hone/peft/merge.hpp>
 #include <hone/peft/method.hpp>
 #include <hone/peft/prefix.hpp>
 #include <hone/peft/prompt.hpp>

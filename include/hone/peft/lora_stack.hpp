@@ -77,6 +77,14 @@ class LoraStack {
     if (!parts_[index].a.requires_grad()) a_.gradient = {};
   }
 
+  /// Every part's weight takes up its share.
+  void merge(const Linear<T, D>& linear) const {
+    for (std::size_t i = 0; i < parts_.size(); ++i)
+      for (std::size_t part = 0; part < linear.part_count(); ++part)
+        if (linear.part(part).begin == parts_[i].begin) merge(i, linear.part(part).weight.detached());
+  }
+
+ private:
   /// weight += s B A, rounded once; with DoRA its rows are then scaled to their magnitudes.
   void merge(std::size_t index, const Tensor<T, D>& weight) const {
     const LoraPart<T, D>& part = parts_[index];
@@ -91,7 +99,6 @@ class LoraStack {
     if (norms.defined()) dora_scale_rows(weight, dora.magnitude, norms);
   }
 
- private:
   void add_part(const Linear<T, D>& linear, const LoraSpec& spec, std::int64_t first) {
     const D& device = linear.device();
     LoraPart<T, D> part{
@@ -154,7 +161,10 @@ class LoraBypass {
     return {"s B A x", Form::parallel, Composition::add};
   }
   void visit(WeightVisitor<D> visitor) { stack_->visit(index_, visitor); }
-  void merge(const Tensor<T, D>& weight) const { stack_->merge(index_, weight); }
+  /// The weights take up what an active adapter adds: all parts' with the first, as apply() has it.
+  void merge(const Linear<T, D>& linear, std::size_t) const {
+    if (index_ == 0 && adapter().active) stack_->merge(linear);
+  }
 
   const LoRA& config() const { return stack_->config(index_); }
   const AdapterSwitch& adapter() const { return stack_->adapter(); }
