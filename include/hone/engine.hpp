@@ -132,6 +132,7 @@
 #include <hone/peft/method.hpp>
 #include <hone/peft/prefix.hpp>
 #include <hone/peft/prompt.hpp>
+#include <hone/peft/stacked_lora.hpp>
 #include <hone/peft/targets.hpp>
 #include <hone/plan/gpus.hpp>
 #include <hone/plan/phase.hpp>

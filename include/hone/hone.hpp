@@ -90,6 +90,7 @@
 #include <hone/train/fingerprint.hpp>
 #include <hone/train/run_layout.hpp>
 #include <hone/train/run_log.hpp>
+#include <hone/train/stage_table.hpp>
 #include <hone/train/train_config.hpp>
 #include <hone/train/train_summary.hpp>
 #include <hone/train/trainer.hpp>

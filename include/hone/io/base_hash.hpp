@@ -82,9 +82,12 @@ inline std::optional<BaseHash> find_hash_of_base(const std::filesystem::path& fo
 }
 
 /// Writes what is known of the base into an adapter's folder, as hone_adapter.json: PEFT looks at its own files only.
-inline void write_base_hash(const std::filesystem::path& folder, const BaseHash& base) {
-  const nlohmann::json json = {
+/// `stacked_on`: the names of the adapters below it while it trained.
+inline void write_base_hash(const std::filesystem::path& folder, const BaseHash& base,
+                            const std::vector<std::string>& stacked_on = {}) {
+  nlohmann::json json = {
       {"base", {{"projections", base.projections}, {"others", base.others}, {"quantised", base.quantised}}}};
+  if (!stacked_on.empty()) json["stacked_on"] = stacked_on;
   write_file(folder / detail::base_hash_file, json.dump(2) + "\n");
 }
 
@@ -97,6 +100,18 @@ inline std::optional<BaseHash> read_base_hash(const std::filesystem::path& folde
   const auto& base = get_object(json, "base", origin);
   return BaseHash{get_string(base, "projections", origin), get_string(base, "others", origin),
                   find_bool(base, "quantised", origin).value_or(false)};
+}
+
+/// The names of the adapters that an adapter was trained on top of.
+inline std::vector<std::string> read_stacked_on(const std::filesystem::path& folder) {
+  const auto path = folder / detail::base_hash_file;
+  std::vector<std::string> out;
+  if (!std::filesystem::exists(path)) return out;
+  const auto json = read_json_file(path);
+  if (find_key(json, "stacked_on", path.string()) == nullptr) return out;
+  for (const auto& name : get_array(json, "stacked_on", path.string()))
+    out.push_back(json_string(name, "stacked_on", path.string()));
+  return out;
 }
 
 /// In what a base differs from the one that was written down; empty where it is the same. Projections are compared only

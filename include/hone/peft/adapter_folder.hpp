@@ -7,6 +7,7 @@
 #include <hone/peft/adapter_notes.hpp>
 #include <hone/peft/lora.hpp>
 #include <hone/peft/method_folders.hpp>
+#include <hone/peft/stacked_lora.hpp>
 
 #include <algorithm>
 #include <filesystem>
@@ -147,6 +148,20 @@ inline LoraTensors lora_tensors(const TensorFiles& files, const AdapterConfig& c
   return out;
 }
 
+/// The adapters below the one called `name`: frozen ones that act, where it trains itself.
+template <class Model>
+std::vector<std::string> stacked_below(Model& model, const std::string& name) {
+  std::vector<std::string> out;
+  bool trains = false;
+  visit_loras(model, [&](const std::string&, auto& lora) {
+    const std::string& other = lora.adapter().name;
+    if (other == name) trains = trains || lora.a().requires_grad();
+    if (other == name || !lora.adapter().active || lora.a().requires_grad()) return;
+    if (std::ranges::count(out, other) == 0) out.push_back(other);
+  });
+  return trains ? out : std::vector<std::string>{};
+}
+
 /// Throws for the first of `names` without a place in the model, with the nearest that has one.
 inline void check_placed(const std::filesystem::path& folder, const std::set<std::string>& names,
                          const std::set<std::string>& placed, const std::vector<std::string>& modules) {
@@ -229,6 +244,45 @@ void load_lora(Model& model, const std::filesystem::path& folder, const AdapterC
 
 }  // namespace detail
 
+/// The LoRA in a folder as a stage to be trained on top of: put_stacked() puts it on a model, read_stacked() reads its
+/// weights. LoRAs on linears alone: DoRA, embeddings and whole modules change what lies below them.
+inline StackedLora stacked_lora(const std::string& name, const std::filesystem::path& folder) {
+  const auto config = read_adapter_config(folder);
+  refuse_unsupported(config, (folder / "adapter_config.json").string());
+  check(!config.use_dora, "[stack] '{}' is DoRA, whose scaling is not a sum: it cannot be trained on top of", name);
+  const TensorFiles files(folder, "adapter_model");
+  const auto names = detail::lora_tensors(files, config);
+  check(names.saved.empty() && !names.adapters.contains(embedding_path + ".lora_embedding_A"),
+        "[stack] '{}' changes embeddings or whole modules of the base: it cannot be trained on top of; merge it first",
+        name);
+  StackedLora out{name, {}};
+  constexpr std::string_view suffix = ".lora_A";
+  for (const auto& [key, in_file] : names.adapters) {
+    if (!key.ends_with(suffix)) continue;
+    const std::string path = key.substr(0, key.size() - suffix.size());
+    out.modules.emplace_back(path, detail::lora_of(config, path));
+  }
+  check(!out.modules.empty(), "[{}] there is no LoRA in this folder", folder.string());
+  return out;
+}
+
+/// Reads the weights of a stage that put_stacked() has put on a model.
+template <class Model>
+void read_stacked(Model& model, const std::string& name, const std::filesystem::path& folder) {
+  const TensorFiles files(folder, "adapter_model");
+  const auto names = detail::lora_tensors(files, read_adapter_config(folder));
+  const auto read = [&](const std::string& key, auto& tensor) {
+    const auto found = names.adapters.find(key);
+    check(found != names.adapters.end(), "[{}] has no tensor for {}", folder.string(), key);
+    detail::read_tensor(files, found->second, tensor);
+  };
+  detail::visit_loras(model, [&](const std::string& path, auto& lora) {
+    if (lora.adapter().name != name) return;
+    read(path + ".lora_A", lora.a());
+    read(path + ".lora_B", lora.b());
+  });
+}
+
 /// Whether adapters are attached to a model.
 template <class Model>
 bool has_adapters(Model& model) {
@@ -261,7 +315,8 @@ void save_adapter(Model& model, const std::filesystem::path& folder, const std::
   AtomicFolder target(folder);
   write_adapter_config(target.path(), contents.config);
   write_weights(contents.tensors, target.path(), {.stem = "adapter_model"});
-  if (const auto base = base_hash_of(model, base_model)) write_base_hash(target.path(), *base);
+  if (const auto base = base_hash_of(model, base_model))
+    write_base_hash(target.path(), *base, detail::stacked_below(model, name));
   target.commit();
 }
 
@@ -286,7 +341,8 @@ AdapterNotes load_adapter(Model& model, const std::filesystem::path& folder,
   }
   AdapterNotes notes;
   detail::keep_unknown_keys(model, unknown, origin, adapter->name, notes);
-  detail::compare_bases(model, folder, notes);
+  if constexpr (requires { model.folder(); }) detail::compare_bases(model.folder(), folder, notes);
+  detail::compare_stacks(model, folder, notes);
   return notes;
 }
 

@@ -66,20 +66,31 @@ void keep_unknown_keys(Model& model, const nlohmann::json& unknown, const std::s
 }
 
 /// Says where a model's folder is not the base that the adapter was trained on.
+inline void compare_bases(const std::filesystem::path& base, const std::filesystem::path& adapter,
+                          AdapterNotes& notes) {
+  const auto written = read_base_hash(adapter);
+  if (!written) return;
+  const auto here = find_hash_of_base(base);
+  if (!here) return;
+  const std::string difference = base_difference(*written, *here);
+  if (!difference.empty())
+    notes.push_back(
+        fmt::format("[{}] was trained on another base than {}: {}. It fits by its shapes, but what it adds "
+                    "was learned for other weights",
+                    adapter.string(), base.string(), difference));
+}
+
+/// Says where an adapter lacks those it was trained on top of.
 template <class Model>
-void compare_bases(const Model& model, const std::filesystem::path& adapter, AdapterNotes& notes) {
-  if constexpr (requires { model.folder(); }) {
-    const auto written = read_base_hash(adapter);
-    if (!written) return;
-    const auto here = find_hash_of_base(model.folder());
-    if (!here) return;
-    const std::string difference = base_difference(*written, *here);
-    if (!difference.empty())
-      notes.push_back(
-          fmt::format("[{}] was trained on another base than {}: {}. It fits by its shapes, but what it adds "
-                      "was learned for other weights",
-                      adapter.string(), model.folder().string(), difference));
-  }
+void compare_stacks(Model& model, const std::filesystem::path& adapter, AdapterNotes& notes) {
+  using T = typename Model::Element;
+  using D = typename Model::DeviceType;
+  std::vector<std::string> missing = read_stacked_on(adapter);
+  visit_bypasses_of<LoraBypass<T, D>>(
+      model, [&](const std::string&, auto& lora) { std::erase(missing, lora.adapter().name); });
+  if (!missing.empty())
+    notes.push_back(fmt::format("[{}] was trained on top of other adapters; load them before it, by these names: {}",
+                                adapter.string(), printable(fmt::format("{}", fmt::join(missing, ", ")))));
 }
 
 }  // namespace detail

@@ -40,8 +40,8 @@ auto pick_linears(Model& model, SpecOf&& spec_of) {
 /// Puts one stack beside the picked parts of a linear.
 template <class T, Device D>
 std::shared_ptr<LoraStack<T, D>> put_beside(const PickedLinear<T, D>& picked,
-                                            const std::shared_ptr<AdapterSwitch>& adapter) {
-  auto stack = std::make_shared<LoraStack<T, D>>(*picked.linear, picked.specs, adapter);
+                                            const std::shared_ptr<AdapterSwitch>& adapter, bool trains = true) {
+  auto stack = std::make_shared<LoraStack<T, D>>(*picked.linear, picked.specs, adapter, trains);
   for (std::size_t i = 0; i < picked.specs.size(); ++i)
     picked.linear->bypasses(picked.specs[i].part).emplace_back(LoraBypass<T, D>(stack, i));
   return stack;

@@ -35,17 +35,19 @@ class LoraStack {
   using A = AdapterElement<T>;
 
   /// A drawn as PEFT does (Kaiming uniform with a = sqrt 5: bound 1 / sqrt(in)), B zero, DoRA's magnitudes the norms of
-  /// the base's rows; all trainable. Specs are in the order of the linear's parts and share one dropout.
-  LoraStack(const Linear<T, D>& linear, const std::vector<LoraSpec>& specs, std::shared_ptr<AdapterSwitch> adapter)
+  /// the base's rows; all trainable unless said otherwise. Specs are in the order of the linear's parts and share one
+  /// dropout.
+  LoraStack(const Linear<T, D>& linear, const std::vector<LoraSpec>& specs, std::shared_ptr<AdapterSwitch> adapter,
+            bool trains = true)
       : adapter_(std::move(adapter)) {
     const D& device = linear.device();
     std::int64_t rows = 0;
     for (const LoraSpec& spec : specs) rows += spec.config.r;
     a_.values = Tensor<A, D>::empty(device, {rows, linear.in()}, {Category::weights, "lora_A"});
-    a_.gradient = Tensor<A, D>::empty(device, {rows, linear.in()}, {Category::gradients, "gradients"});
+    if (trains) a_.gradient = Tensor<A, D>::empty(device, {rows, linear.in()}, {Category::gradients, "gradients"});
     std::int64_t first = 0;
     for (const LoraSpec& spec : specs) {
-      add_part(linear, spec, first);
+      add_part(linear, spec, first, trains);
       first += spec.config.r;
     }
   }
@@ -99,7 +101,7 @@ class LoraStack {
     if (norms.defined()) dora_scale_rows(weight, dora.magnitude, norms);
   }
 
-  void add_part(const Linear<T, D>& linear, const LoraSpec& spec, std::int64_t first) {
+  void add_part(const Linear<T, D>& linear, const LoraSpec& spec, std::int64_t first, bool trains) {
     const D& device = linear.device();
     LoraPart<T, D> part{
         a_.values.rows(first, spec.config.r),
@@ -107,12 +109,12 @@ class LoraStack {
         spec.config.scale(), linear.part(spec.part).begin};
     fill_uniform(part.a, 1.0 / std::sqrt(static_cast<double>(linear.in())), spec.config.seed, stream_of(spec.path));
     fill(part.b, A{0});
-    part.a.set_slot(std::make_shared<GradientSlot<A, D>>(a_.gradient.rows(first, spec.config.r)));
-    make_trainable(part.b);
+    if (trains) part.a.set_slot(std::make_shared<GradientSlot<A, D>>(a_.gradient.rows(first, spec.config.r)));
+    if (trains) make_trainable(part.b);
     Dora<T, D> dora;
     if (spec.config.use_dora) {
       dora = make_dora(linear.part(spec.part), part.a, part.b, part.scale);
-      make_trainable(dora.magnitude);
+      if (trains) make_trainable(dora.magnitude);
     }
     doras_.push_back(std::move(dora));
     parts_.push_back(std::move(part));
