@@ -128,9 +128,11 @@
 #include <hone/peft/lora_config.hpp>
 #include <hone/peft/lora_embedding.hpp>
 #include <hone/peft/lora_stack.hpp>
+#include <hone/peft/merge.hpp>
 #include <hone/peft/method.hpp>
 #include <hone/peft/prefix.hpp>
 #include <hone/peft/prompt.hpp>
+#include <hone/peft/stacked_lora.hpp>
 #include <hone/peft/targets.hpp>
 #include <hone/plan/gpus.hpp>
 #include <hone/plan/phase.hpp>

@@ -11,11 +11,13 @@
 #include <hone/eval/perplexity.hpp>
 #include <hone/eval/slot_errors.hpp>
 #include <hone/eval/text_metrics.hpp>
+#include <hone/infer/ensemble.hpp>
 #include <hone/infer/generate.hpp>
 #include <hone/infer/sampler.hpp>
 #include <hone/io/adapter_files.hpp>
 #include <hone/io/atomic_file.hpp>
 #include <hone/io/atomic_folder.hpp>
+#include <hone/io/base_hash.hpp>
 #include <hone/io/byte_reader.hpp>
 #include <hone/io/elements.hpp>
 #include <hone/io/hash.hpp>
@@ -42,6 +44,7 @@
 #include <hone/nn/quantised_io.hpp>
 #include <hone/nn/weights_io.hpp>
 #include <hone/peft/adapter_folder.hpp>
+#include <hone/peft/adapter_notes.hpp>
 #include <hone/peft/adapters.hpp>
 #include <hone/peft/method_folders.hpp>
 #include <hone/plan/cost.hpp>
@@ -87,6 +90,7 @@
 #include <hone/train/fingerprint.hpp>
 #include <hone/train/run_layout.hpp>
 #include <hone/train/run_log.hpp>
+#include <hone/train/stage_table.hpp>
 #include <hone/train/train_config.hpp>
 #include <hone/train/train_summary.hpp>
 #include <hone/train/trainer.hpp>

@@ -1,9 +1,13 @@
 // Several adapters on one base: switching, sums, combinations, rows of one batch, stages.
+#include <hone/infer/ensemble.hpp>
 #include <hone/models/llama_folder.hpp>
 #include <hone/optim/adamw.hpp>
 #include <hone/peft/adapters.hpp>
 
 #include <doctest/doctest.h>
+
+#include <algorithm>
+#include <set>
 
 #include "models/golden.hpp"
 #include "support/files.hpp"
@@ -165,6 +169,47 @@ TEST_CASE("adapters: an ensemble is the mean of its members' logits") {
           doctest::Approx((static_cast<double>(a[i]) + static_cast<double>(b[i]) + static_cast<double>(none[i])) / 3)
               .epsilon(1e-6));
   CHECK(adapters.active() == Names{"a"});
+}
+
+TEST_CASE("adapters: an ensemble generates what the mean of its members' logits says, token by token") {
+  auto model = base();
+  Adapters<Model> adapters(model);
+  load_all(adapters);
+  adapters.set(Names{"b", "c"});
+  const std::vector<std::int32_t> prompt = {5, 9, 11, 3};
+  const GenerateOptions options{.sampling = {.temperature = 0}, .max_new_tokens = 12};
+  const auto always = [](std::int32_t) { return true; };
+  const std::vector<EnsembleMember> members = {{{"a"}, 1}, {{"b", "c"}, 2}, {{}, 1}};
+  const auto got = generate_ensemble(model, adapters, members, prompt, options, always);
+  REQUIRE(got.size() == 12);
+  CHECK(adapters.active() == Names{"b", "c"});
+  // The same without caches: the whole text before every token. Shares 1, 2, 1 are a member counted twice.
+  auto all = prompt;
+  for (const std::int32_t id : got) {
+    Example one{all, std::vector<bool>(all.size(), true)};
+    const auto batch = make_batch(std::span<const Example>(&one, 1), 1);
+    const auto logits = ensemble_logits(model, adapters, {{"a"}, {"b", "c"}, {"b", "c"}, {}}, batch);
+    const auto last = logits.end() - model.config().vocab_size;
+    CHECK(id == std::max_element(last, logits.end()) - last);
+    all.push_back(id);
+  }
+  // It is none of its members, and of one member it is that member.
+  std::set<std::vector<std::int32_t>> texts = {got};
+  for (const Names& names : {Names{"a"}, Names{"b", "c"}, Names{}}) {
+    adapters.set(names);
+    const auto alone = generate(model, prompt, options);
+    CHECK(alone == generate_ensemble(model, adapters, {{names, 0.3}}, prompt, options, always));
+    texts.insert(alone);
+  }
+  CHECK(texts.size() == 4);
+  const auto refused = [&](const std::vector<EnsembleMember>& bad) {
+    return message_of([&] { generate_ensemble(model, adapters, bad, prompt, options, always); });
+  };
+  CHECK(contains(refused({}), "[ensemble] there are no members"));
+  CHECK(contains(refused({{{"a"}, 0}, {{"b"}, 0}}), "the shares sum to 0"));
+  CHECK(contains(refused({{{"a"}, -1}, {{"b"}, 2}}), "a share of -1"));
+  CHECK(contains(refused({{{"x"}, 1}}), "there is no adapter called 'x'"));
+  CHECK(adapters.active().empty());
 }
 
 TEST_CASE("adapters: a stage trains on top of those before it, which stay as they are") {

@@ -302,6 +302,11 @@ TEST_CASE("methods: what cannot be attached or loaded is named") {
   const Golden golden("llama2");
   auto model = load_llama<float>(golden.folder());
   CHECK(contains(message_of([&] { attach(model, IA3{{"x_proj"}, {}}); }), "[ia3] target_modules: 'x_proj' matches"));
+  CHECK(contains(message_of([&] { attach(model, IA3{{"kproj"}, {}}); }), "(nearest names: k_proj"));
+  CHECK(contains(message_of([&] {
+                   attach(model, IA3{{"k_proj"}, {"donw_proj"}});
+                 }),
+                 "[ia3] feedforward_modules: 'donw_proj' matches no linear of this model (nearest names: down_proj"));
   CHECK(contains(message_of([&] { attach(model, IA3{{"k_proj"}, {"k_proj"}}); }), "k_proj is that of other modules"));
   CHECK(contains(message_of([&] { attach(model, PromptTuning{.num_virtual_tokens = 0}); }), "num_virtual_tokens 0"));
   CHECK(contains(message_of([&] { attach(model, PromptTuning{.init = PromptInit::text}); }), "TEXT needs a text"));
@@ -322,4 +327,65 @@ TEST_CASE("methods: what cannot be attached or loaded is named") {
   auto narrow = load_llama<float>(Golden("smollm2").folder());
   CHECK(contains(message_of([&] { load_method(narrow, parallel.folder); }), "adapter_down.0.weight"));
   CHECK_FALSE(load_method(narrow, golden.folder() / "adapter"));  // LoRA's
+}
+
+TEST_CASE("methods: what IA3 and BitFit learned can be folded into the base") {
+  // qwen2 has biases on q, k and v, which IA3 scales with the rows and BitFit changes; llama2 has none.
+  for (const char* family : {"qwen2", "llama2"}) {
+    CAPTURE(family);
+    const Golden golden(family);
+    const auto batch = golden.batch(0);
+    const auto folded = [&](const auto& prepare_it) {
+      auto model = load_llama<float>(golden.folder());
+      const auto base = model.logits(batch).to_vector();
+      prepare_it(model);
+      disturb(model);
+      const auto beside = model.logits(batch).to_vector();
+      merge(model);
+      model.visit_adapters([](const std::string& name, auto&) { FAIL(name); });
+      CHECK(test::largest_difference(beside, base) > 1e-2);
+      CHECK(test::largest_difference(model.logits(batch).to_vector(), beside) <= 2e-5);
+    };
+    folded([](auto& model) { attach(model, IA3{}); });
+    folded([](auto& model) { attach(model, IA3{{"q_proj", "o_proj", "down_proj"}, {"o_proj", "down_proj"}}); });
+    // One behind the other, in either order; the input that IA3 scales is LoRA's input too.
+    const LoRA lora{.r = 2, .alpha = 4};
+    folded([&](auto& model) {
+      attach(model, "*.{q,k,down}_proj", lora);
+      attach(model, IA3{});
+    });
+    folded([&](auto& model) {
+      attach(model, IA3{});
+      attach(model, "*.{q,k,down}_proj", lora);
+      if (std::string(family) == "qwen2") attach(model, BitFit{});
+    });
+    if (std::string(family) == "qwen2") folded([](auto& model) { attach(model, BitFit{}); });
+  }
+  auto model = load_llama<float>(Golden("llama2").folder());
+  attach(model, IA3{});
+  attach(model, BitFit{});
+  disturb(model);
+  const auto before = base_of(model);
+  CHECK(contains(message_of([&] { merge(model); }),
+                 "[merge] model.layers.0.self_attn.q_proj has no bias: models of this family have no place for what"));
+  CHECK(base_of(model) == before);
+}
+
+TEST_CASE("methods: what no weight can do is not merged, and the reason is said") {
+  const auto refused = [](const Method& method) {
+    auto model = load_llama<float>(Golden("llama2").folder());
+    prepare(model, method);
+    const auto before = base_of(model);
+    const std::string message = message_of([&] { merge(model); });
+    CHECK(base_of(model) == before);
+    return message;
+  };
+  CHECK(contains(refused(Attached<PromptTuning>{}),
+                 "[merge] the adapter beside the model cannot be merged: its virtual tokens stand before the text"));
+  CHECK(contains(refused(Attached<PrefixTuning>{}), "its keys and values belong to no token of the text"));
+  CHECK(contains(refused(Attached<Bottleneck>{}), "between its two products stands a non-linearity"));
+  auto model = load_llama<float>(Golden("qwen2").folder());
+  attach(model, std::vector<std::string>{"q_proj"}, LoRA{.r = 2, .use_dora = true});
+  attach(model, BitFit{});
+  CHECK(contains(message_of([&] { merge(model); }), "merge them one by one"));
 }

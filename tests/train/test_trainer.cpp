@@ -1,5 +1,6 @@
 // Whole runs of a tiny model: what is written, that memory is as planned, that a resumed run ends in the same bits.
 #include <hone/models/quantise_folder.hpp>
+#include <hone/peft/adapters.hpp>
 #include <hone/train/trainer.hpp>
 
 #include "support/data.hpp"
@@ -244,4 +245,92 @@ TEST_CASE("QLoRA: quantising on the way is training on the quantised folder; its
     (four ? again.load_in_8bit : again.load_in_4bit) = true;
     CHECK(test::message_of([&] { run(again); }).find("the model is stored as") != std::string::npos);
   }
+}
+
+TEST_CASE("a stage trains on top of an earlier one, which stays as it is, and tells what it forgot of it") {
+  const RunFolder folder;
+  std::string other;
+  for (int i = 0; i < 14; ++i)
+    other += fmt::format("{{\"prompt\": \"colour {}\\n\", \"completion\": \" {} is blue\"}}\n", i, i * i);
+  write_file(folder / "other.jsonl", other);
+  auto general = folder.config("general");
+  general.eval_data = folder / "rows.jsonl";
+  general.target_modules = {"q_proj", "down_proj"};
+  const auto first = run(general);
+  const auto kept = contents(folder / "general/last");
+
+  auto task = folder.config("task");
+  task.data = task.eval_data = folder / "other.jsonl";
+  task.lora_dropout = 0;
+  task.stack_on = {{"general", folder / "general/last"}};
+  task.also_evaluate = {{"general", folder / "rows.jsonl"}};
+  const auto second = run(task);
+  CHECK(second.planned_bytes == second.actual_bytes);
+  REQUIRE(second.earlier.size() == 1);
+  // It begins where the stage before ended, and is told what becomes of that.
+  CHECK(*second.earlier[0].before == doctest::Approx(*first.eval_loss).epsilon(1e-6));
+  CHECK(*second.earlier[0].last > *second.earlier[0].before);
+  CHECK(*second.eval_loss < *second.first_eval_loss - 0.1);
+  CHECK(second.trainable > first.trainable);  // all linears, and of this stage alone
+  CHECK(contents(folder / "general/last") == kept);
+  const auto json = read_json_file(folder / "task/stages.json");
+  REQUIRE(json.size() == 2);
+  CHECK(json[0]["name"] == "this run");
+  CHECK(json[1]["name"] == "general");
+  CHECK(json[1]["last"].get<double>() == *second.earlier[0].last);
+  const auto table = stage_table(second);
+  CHECK(table.size() == 3);
+  CHECK(table[2].starts_with("general "));
+
+  // What was saved is the new adapter alone; with the one below it, it gives the run's last loss.
+  const auto valid = load_examples(folder / "other.jsonl", load_llama<float>(folder / "model").tokenizer(), {128});
+  const auto loss_with = [&](const std::vector<std::string>& names) {
+    auto model = load_llama<float>(folder / "model");
+    Adapters<PretrainedLlama<float>> adapters(model);
+    AdapterNotes notes;
+    for (const std::string& name : names) notes = adapters.load(name, folder / (name + "/last"));
+    CHECK(notes.size() == (names.size() == 1 ? 1 : 0));  // that it was trained on top of another
+    adapters.set(names);
+    double sum = 0;
+    std::int64_t tokens = 0;
+    for (const Example& one : valid.items) {
+      const auto batch = make_batch(std::span<const Example>(&one, 1));
+      for (const double loss : model.token_losses(batch)) sum += loss;
+      tokens += batch.supervised();
+    }
+    return sum / static_cast<double>(tokens);
+  };
+  CHECK(loss_with({"general", "task"}) == doctest::Approx(*second.eval_loss).epsilon(1e-6));
+  CHECK(loss_with({"task"}) > *second.eval_loss + 1e-3);
+
+  const auto refused = [&](auto change) {
+    auto bad = task;
+    bad.output_dir = folder / "bad";
+    change(bad);
+    return test::message_of([&] { run(bad); });
+  };
+  using test::contains;
+  CHECK(contains(refused([](auto& c) { c.method = "ia3"; }), "stack_on: only lora trains on top of other adapters"));
+  CHECK(contains(refused([](auto& c) { c.use_dora = true; }), "stack_on: DoRA scales what lies below"));
+  CHECK(contains(refused([](auto& c) { c.modules_to_save = {"norm"}; }), "stack_on: modules_to_save would change"));
+  CHECK(contains(refused([](auto& c) { c.stack_on[0].first = "default"; }), "stack_on: 'default' is the name"));
+  CHECK(contains(refused([](auto& c) { c.stack_on.push_back(c.stack_on[0]); }), "the name 'general' is given twice"));
+  CHECK(contains(refused([](auto& c) { c.stack_on[0].second = c.model; }), "adapter_config.json] cannot be opened"));
+  CHECK(contains(refused([](auto& c) {
+                   c.stack_on.clear();
+                   c.output_dir = c.output_dir.substr(0, c.output_dir.size() - 3) + "task";
+                   c.resume = "true";
+                 }),
+                 "belongs to a run with other data, another base or other settings"));
+  auto deep = general;
+  deep.output_dir = folder / "deep";
+  deep.target_modules = {"model.layers.1.mlp.up_proj"};
+  run(deep);
+  const auto stage = stacked_lora("deep", folder / "deep/last");
+  CHECK(stage.modules.size() == 1);
+  auto config = read_llama_config(folder / "model/config.json");
+  config.num_hidden_layers = 1;
+  Llama<float> shallow(config, Cpu{});
+  CHECK(contains(test::message_of([&] { put_stacked(shallow, stage); }),
+                 "[stack] 'deep' sits on model.layers.1.mlp.up_proj, which this model does not have"));
 }

@@ -52,6 +52,12 @@ struct AdapterSource {
   double weight = 1;
 };
 
+/// How several adapters act together.
+enum class Combine {
+  weighted,  ///< their changes add up, each times its weight
+  ensemble   ///< each by itself; the mean of the logits decides, by their weights
+};
+
 /// An adapter to fold into a base; with a text, every way to do it is compared over its first tokens.
 struct MergeRequest {
   std::filesystem::path base, adapter, output;
@@ -68,7 +74,7 @@ class Engine {
   virtual std::unique_ptr<Model> load(const std::filesystem::path& folder,
                                       const std::filesystem::path& adapter) const = 0;
   virtual std::unique_ptr<Model> load_several(const std::filesystem::path& folder,
-                                              const std::vector<AdapterSource>& adapters) const = 0;
+                                              const std::vector<AdapterSource>& adapters, Combine combine) const = 0;
   virtual std::vector<MergeRow> merge(const MergeRequest& request) const = 0;
 };
 

@@ -22,9 +22,9 @@ class CpuEngine final : public Engine {
     return std::make_unique<DeviceModel<T, Cpu>>(device_, folder, adapter);
   }
 
-  std::unique_ptr<Model> load_several(const std::filesystem::path& folder,
-                                      const std::vector<AdapterSource>& adapters) const override {
-    return std::make_unique<DeviceModel<T, Cpu>>(device_, folder, adapters);
+  std::unique_ptr<Model> load_several(const std::filesystem::path& folder, const std::vector<AdapterSource>& adapters,
+                                      Combine combine) const override {
+    return std::make_unique<DeviceModel<T, Cpu>>(device_, folder, adapters, combine);
   }
   std::vector<MergeRow> merge(const MergeRequest& request) const override { return merge_folders<T>(device_, request); }
 

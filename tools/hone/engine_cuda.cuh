@@ -29,9 +29,9 @@ class CudaEngine final : public Engine {
                               const std::filesystem::path& adapter) const override {
     return std::make_unique<DeviceModel<T, Cuda>>(device_, folder, adapter);
   }
-  std::unique_ptr<Model> load_several(const std::filesystem::path& folder,
-                                      const std::vector<AdapterSource>& adapters) const override {
-    return std::make_unique<DeviceModel<T, Cuda>>(device_, folder, adapters);
+  std::unique_ptr<Model> load_several(const std::filesystem::path& folder, const std::vector<AdapterSource>& adapters,
+                                      Combine combine) const override {
+    return std::make_unique<DeviceModel<T, Cuda>>(device_, folder, adapters, combine);
   }
   std::vector<MergeRow> merge(const MergeRequest& request) const override { return merge_folders<T>(device_, request); }
 

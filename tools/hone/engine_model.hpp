@@ -5,12 +5,17 @@
 
 #include <hone/eval/merge_adapter.hpp>
 #include <hone/eval/perplexity.hpp>
-#include <hone/infer/generate.hpp>
+#include <hone/infer/ensemble.hpp>
 #include <hone/models/llama_folder.hpp>
 #include <hone/peft/adapters.hpp>
 #include <hone/peft/method.hpp>
 
+#include <cstdio>
+
 namespace hone::cli {
+
+/// What was noticed about an adapter, on the error stream: standard output is the command's result.
+inline void show_note(const std::string& note) { std::fprintf(stderr, "note: %s\n", printable_message(note).c_str()); }
 
 template <class T, Device D>
 std::vector<MergeRow> merge_folders(const D& device, const MergeRequest& request) {
@@ -25,7 +30,9 @@ std::vector<MergeRow> merge_folders(const D& device, const MergeRequest& request
     text.supervised.assign(text.ids.size(), true);
   }
   const auto tokens = static_cast<std::int64_t>(text.ids.size());
-  return merge_adapter<T>(request.base, request.adapter, request.output, device, request.options,
+  MergeOptions options = request.options;
+  options.note = show_note;
+  return merge_adapter<T>(request.base, request.adapter, request.output, device, options,
                           make_batch(std::span<const Example>(&text, 1)), tokens);
 }
 
@@ -33,18 +40,22 @@ template <class T, Device D>
 class DeviceModel final : public Model {
  public:
   DeviceModel(const D& device, const std::filesystem::path& folder, const std::filesystem::path& adapter)
-      : model_(load_llama<T>(folder, device)) {
-    if (!adapter.empty()) load_adapter(model_, adapter);
+      : model_(load_llama<T>(folder, device)), adapters_(model_) {
+    if (!adapter.empty())
+      for (const std::string& note : load_adapter(model_, adapter)) show_note(note);
     freeze_all(model_);  // nothing here trains: no memory for gradients
   }
-  DeviceModel(const D& device, const std::filesystem::path& folder, const std::vector<AdapterSource>& sources)
-      : model_(load_llama<T>(folder, device)) {
-    Adapters<PretrainedLlama<T, D>> adapters(model_);
+  DeviceModel(const D& device, const std::filesystem::path& folder, const std::vector<AdapterSource>& sources,
+              Combine combine)
+      : model_(load_llama<T>(folder, device)), adapters_(model_) {
     for (const AdapterSource& source : sources) {
-      adapters.load(source.name, source.folder);
-      adapters.weigh(source.name, source.weight);
+      for (const std::string& note : adapters_.load(source.name, source.folder)) show_note(note);
+      if (combine == Combine::ensemble)
+        members_.push_back({{source.name}, source.weight});
+      else
+        adapters_.weigh(source.name, source.weight);
     }
-    adapters.set(adapters.names());
+    adapters_.set(adapters_.names());
     freeze_all(model_);
   }
   const LlamaConfig& config() const override { return model_.config(); }
@@ -59,8 +70,9 @@ class DeviceModel final : public Model {
   std::vector<std::int32_t> generate(std::span<const std::int32_t> prompt, const SamplingOptions& sampling,
                                      std::int64_t max_new_tokens, const std::vector<std::int32_t>& stop_ids,
                                      const std::function<bool(std::int32_t)>& on_token) const override {
-    return hone::generate(model_, prompt,
-                          {.sampling = sampling, .max_new_tokens = max_new_tokens, .stop_ids = stop_ids}, on_token);
+    const GenerateOptions options{.sampling = sampling, .max_new_tokens = max_new_tokens, .stop_ids = stop_ids};
+    if (members_.empty()) return hone::generate(model_, prompt, options, on_token);
+    return generate_ensemble(model_, adapters_, members_, prompt, options, on_token);
   }
   void merge_into(const std::filesystem::path& folder, std::int64_t max_shard_size) override {
     merge(model_);
@@ -69,6 +81,8 @@ class DeviceModel final : public Model {
 
  private:
   PretrainedLlama<T, D> model_;
+  mutable Adapters<PretrainedLlama<T, D>> adapters_;  // an ensemble's members take turns, and leave things as they were
+  std::vector<EnsembleMember> members_;
 };
 
 }  // namespace hone::cli

@@ -5,6 +5,7 @@
 #include <hone/io/tensor_files.hpp>
 #include <hone/models/llama.hpp>
 #include <hone/models/llama_config_file.hpp>
+#include <hone/peft/adapter_notes.hpp>
 
 #include <cstdio>
 #include <filesystem>
@@ -90,6 +91,10 @@ nlohmann::json adapter_json(const std::filesystem::path& folder) {
                         {"target_modules", config.target_pattern ? nlohmann::json(*config.target_pattern)
                                                                  : nlohmann::json(config.target_modules)}};
   if (config.base_model_name_or_path) out["base_model_name_or_path"] = *config.base_model_name_or_path;
+  const auto unknown = hone::detail::unknown_keys(config.other, nlohmann::json::object());
+  if (!unknown.empty()) out["unknown_keys"] = unknown;
+  if (const auto base = read_base_hash(folder))
+    out["base_hash"] = {{"projections", base->projections}, {"others", base->others}, {"quantised", base->quantised}};
   out["weights"] = tensors_json(TensorFiles(folder, "adapter_model"));
   return out;
 }

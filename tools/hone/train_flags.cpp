@@ -23,11 +23,25 @@ ModulePatterns<Value> pattern_list(const std::string& key, const std::string& te
   return out;
 }
 
-void add_data_options(CLI::App& app, TrainConfig& c) {
+/// "general=DIR,DIR2": names and paths; a path without a name is its own.
+NamedPaths named_paths(const std::string& text) {
+  NamedPaths out;
+  for (const std::string& item : split_list(text)) {
+    const auto equals = item.find('=');
+    const bool named = equals != item.npos && equals < item.find('/');
+    out.emplace_back(named ? item.substr(0, equals) : item, named ? item.substr(equals + 1) : item);
+  }
+  return out;
+}
+
+void add_data_options(CLI::App& app, TrainFlags& flags) {
+  TrainConfig& c = flags.config;
   app.add_option("--model", c.model,
                  "Hugging Face folder of the base model; hone plan takes names and config.json too");
   app.add_option("--data", c.data, "JSONL to train on: prompt/completion, instruction/input/output, or text");
   app.add_option("--eval_data", c.eval_data, "JSONL to validate on (else val_size of --data is held out)");
+  app.add_option("--also_evaluate", flags.earlier,
+                 "JSONL of earlier stages, scored with every validation (general=a.jsonl,domain=b.jsonl)");
   app.add_option("--val_size", c.val_size, "share of the rows held out, seeded")->capture_default_str();
   app.add_option("--output_dir", c.output_dir, "where checkpoints, best/, last/ and metrics.jsonl go");
   app.add_option("--format", c.format, "auto, prompt_completion, alpaca, text")->capture_default_str();
@@ -57,6 +71,8 @@ void add_method_options(CLI::App& app, TrainFlags& flags) {
   app.add_option("--layers_pattern", flags.layer_lists, "name of the list that these numbers count");
   app.add_option("--modules_to_save", flags.whole_modules,
                  "modules that train in full and are saved with the adapter (lm_head,norm)");
+  app.add_option("--stack_on", flags.stack,
+                 "PEFT folders of earlier stages, frozen below the LoRA that trains (general=DIR,domain=DIR)");
   app.add_flag("--load_in_4bit", c.load_in_4bit, "QLoRA: the base's linears are stored in 4 bits (NF4)");
   app.add_flag("--load_in_8bit", c.load_in_8bit, "the base's linears are stored in int8");
   app.add_option("--bnb_4bit_quant_type", c.bnb_4bit_quant_type, "nf4")->capture_default_str();
@@ -140,7 +156,7 @@ void add_run_options(CLI::App& app, TrainFlags& flags) {
 }  // namespace
 
 void add_train_flags(CLI::App& app, TrainFlags& flags) {
-  add_data_options(app, flags.config);
+  add_data_options(app, flags);
   add_method_options(app, flags);
   add_optimizer_options(app, flags.config);
   add_run_options(app, flags);
@@ -153,6 +169,8 @@ void settle(TrainFlags& flags) {
   if (!flags.excluded.empty()) config.exclude_modules = split_list(flags.excluded);
   if (!flags.layer_lists.empty()) config.layers_pattern = split_list(flags.layer_lists);
   if (!flags.whole_modules.empty()) config.modules_to_save = split_list(flags.whole_modules);
+  if (!flags.stack.empty()) config.stack_on = named_paths(flags.stack);
+  if (!flags.earlier.empty()) config.also_evaluate = named_paths(flags.earlier);
   if (!flags.ranks.empty())
     config.rank_pattern = pattern_list<std::int64_t>(
         "rank_pattern", flags.ranks, [](const std::string& text, std::size_t* used) { return std::stoll(text, used); });

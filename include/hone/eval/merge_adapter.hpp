@@ -54,9 +54,15 @@ class AdapterMerge {
   PretrainedLlama<T, D> load(const LlamaConfig& config, const std::filesystem::path& folder) {
     return load_llama<T>(folder, device_, config);
   }
+  /// Notes are told once, however often the adapter is loaded.
+  void load_noted(PretrainedLlama<T, D>& model) {
+    for (const std::string& note : load_adapter(model, adapter_))
+      if (options_.note && !told_) options_.note(note);
+    told_ = true;
+  }
   std::vector<Accumulator<T>> logits_on_base(const Batch& text) {
     auto model = load(trained_, base_);
-    load_adapter(model, adapter_);
+    load_noted(model);
     return model.logits(text).to_vector();
   }
 
@@ -80,7 +86,7 @@ class AdapterMerge {
 
   MergeRow one(MergeOnto onto, const std::filesystem::path& output, const Batch& text, std::int64_t tokens) {
     auto model = dense(onto != MergeOnto::base);
-    load_adapter(model, adapter_);
+    load_noted(model);
     merge(model);
     model.set_base_trainable(false);
     if (onto == MergeOnto::requantised) return requantised(model, output, text, tokens);
@@ -117,6 +123,7 @@ class AdapterMerge {
   D device_;
   MergeOptions options_;
   LlamaConfig own_, trained_;
+  bool told_ = false;
   std::vector<Accumulator<T>> reference_;
 };
 

@@ -5,7 +5,9 @@
 #include <hone/io/safetensors_writer.hpp>
 #include <hone/quant/quantisation.hpp>
 
+#include <functional>
 #include <optional>
+#include <string>
 #include <string_view>
 
 namespace hone {
@@ -26,6 +28,7 @@ struct MergeOptions {
   std::optional<Quantisation> quantization =
       std::nullopt;  ///< of the base while the adapter trained, if not the folder's own
   SaveOptions save = {};
+  std::function<void(const std::string&)> note = {};  ///< is told what load_adapter notices; may be empty
 };
 
 /// One way to merge, beside the adapter on its base.

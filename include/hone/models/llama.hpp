@@ -10,6 +10,7 @@
 #include <hone/ops/lm_head_cross_entropy.hpp>
 #include <hone/ops/residual_add.hpp>
 
+#include <map>
 #include <memory>
 #include <string>
 #include <utility>
@@ -48,6 +49,8 @@ class Llama {
   const D& device() const { return device_; }
   Recompute recompute = Recompute::none;
   std::int64_t loss_chunk = 0;  ///< tokens that go through the output projection at a time, 0: about 8 Mi logits
+  /// Keys of adapters' configs that mean nothing here, as JSON objects by the adapter's name: to be saved again.
+  std::map<std::string, std::string> kept_keys;
 
   /// Normed hidden states (N, hidden_size) of a batch, which prepared() has made ready.
   Tensor<T, D> hidden(const DeviceBatch<D>& batch) const {

@@ -4,8 +4,10 @@
 #include <hone/io/adapter_files.hpp>
 #include <hone/io/atomic_folder.hpp>
 #include <hone/nn/weights_io.hpp>
+#include <hone/peft/adapter_notes.hpp>
 #include <hone/peft/lora.hpp>
 #include <hone/peft/method_folders.hpp>
+#include <hone/peft/stacked_lora.hpp>
 
 #include <algorithm>
 #include <filesystem>
@@ -146,6 +148,20 @@ inline LoraTensors lora_tensors(const TensorFiles& files, const AdapterConfig& c
   return out;
 }
 
+/// The adapters below the one called `name`: frozen ones that act, where it trains itself.
+template <class Model>
+std::vector<std::string> stacked_below(Model& model, const std::string& name) {
+  std::vector<std::string> out;
+  bool trains = false;
+  visit_loras(model, [&](const std::string&, auto& lora) {
+    const std::string& other = lora.adapter().name;
+    if (other == name) trains = trains || lora.a().requires_grad();
+    if (other == name || !lora.adapter().active || lora.a().requires_grad()) return;
+    if (std::ranges::count(out, other) == 0) out.push_back(other);
+  });
+  return trains ? out : std::vector<std::string>{};
+}
+
 /// Throws for the first of `names` without a place in the model, with the nearest that has one.
 inline void check_placed(const std::filesystem::path& folder, const std::set<std::string>& names,
                          const std::set<std::string>& placed, const std::vector<std::string>& modules) {
@@ -228,6 +244,45 @@ void load_lora(Model& model, const std::filesystem::path& folder, const AdapterC
 
 }  // namespace detail
 
+/// The LoRA in a folder as a stage to be trained on top of: put_stacked() puts it on a model, read_stacked() reads its
+/// weights. LoRAs on linears alone: DoRA, embeddings and whole modules change what lies below them.
+inline StackedLora stacked_lora(const std::string& name, const std::filesystem::path& folder) {
+  const auto config = read_adapter_config(folder);
+  refuse_unsupported(config, (folder / "adapter_config.json").string());
+  check(!config.use_dora, "[stack] '{}' is DoRA, whose scaling is not a sum: it cannot be trained on top of", name);
+  const TensorFiles files(folder, "adapter_model");
+  const auto names = detail::lora_tensors(files, config);
+  check(names.saved.empty() && !names.adapters.contains(embedding_path + ".lora_embedding_A"),
+        "[stack] '{}' changes embeddings or whole modules of the base: it cannot be trained on top of; merge it first",
+        name);
+  StackedLora out{name, {}};
+  constexpr std::string_view suffix = ".lora_A";
+  for (const auto& [key, in_file] : names.adapters) {
+    if (!key.ends_with(suffix)) continue;
+    const std::string path = key.substr(0, key.size() - suffix.size());
+    out.modules.emplace_back(path, detail::lora_of(config, path));
+  }
+  check(!out.modules.empty(), "[{}] there is no LoRA in this folder", folder.string());
+  return out;
+}
+
+/// Reads the weights of a stage that put_stacked() has put on a model.
+template <class Model>
+void read_stacked(Model& model, const std::string& name, const std::filesystem::path& folder) {
+  const TensorFiles files(folder, "adapter_model");
+  const auto names = detail::lora_tensors(files, read_adapter_config(folder));
+  const auto read = [&](const std::string& key, auto& tensor) {
+    const auto found = names.adapters.find(key);
+    check(found != names.adapters.end(), "[{}] has no tensor for {}", folder.string(), key);
+    detail::read_tensor(files, found->second, tensor);
+  };
+  detail::visit_loras(model, [&](const std::string& path, auto& lora) {
+    if (lora.adapter().name != name) return;
+    read(path + ".lora_A", lora.a());
+    read(path + ".lora_B", lora.b());
+  });
+}
+
 /// Whether adapters are attached to a model.
 template <class Model>
 bool has_adapters(Model& model) {
@@ -242,11 +297,14 @@ AdapterContents<typename Model::DeviceType> adapter_contents(Model& model, const
   check(has_adapters(model), "[adapter] the model has no adapter to save");
   auto out = detail::lora_contents(model, name);
   check(!out.config.target_modules.empty(), "[adapter] the model has no adapter called '{}'", name);
+  if (const auto kept = model.kept_keys.find(name); kept != model.kept_keys.end())
+    out.config.other = parse_json(kept->second, "adapter_config.json");
   return out;
 }
 
-/// Writes the adapter called `name` as a folder PEFT loads: adapter_config.json with the keys every PEFT version knows,
-/// and adapter_model.safetensors. The folder appears complete or not at all.
+/// Writes the adapter called `name` as a folder PEFT loads: adapter_config.json with the keys every PEFT version knows
+/// and those it was loaded with, and adapter_model.safetensors; beside them hone_adapter.json with a hash of the base,
+/// where the base is a folder. The folder appears complete or not at all.
 template <class Model>
 void save_adapter(Model& model, const std::filesystem::path& folder, const std::string& base_model = {},
                   const std::string& name = "default") {
@@ -257,19 +315,35 @@ void save_adapter(Model& model, const std::filesystem::path& folder, const std::
   AtomicFolder target(folder);
   write_adapter_config(target.path(), contents.config);
   write_weights(contents.tensors, target.path(), {.stem = "adapter_model"});
+  if (const auto base = base_hash_of(model, base_model))
+    write_base_hash(target.path(), *base, detail::stacked_below(model, name));
   target.commit();
 }
 
 /// Attaches the adapter of a PEFT folder to a model and loads its weights; the base is frozen, but for the modules that
 /// the adapter saves whole. Which modules it sits on is read from the weights themselves. A tensor without a place, one
-/// of the wrong shape and a half pair are Errors.
+/// of the wrong shape and a half pair are Errors. Returns what is no Error and should be known: keys without a meaning
+/// here, and a base that is not the one the adapter was trained on.
 template <class Model>
-void load_adapter(Model& model, const std::filesystem::path& folder,
-                  const std::shared_ptr<AdapterSwitch>& adapter = std::make_shared<AdapterSwitch>()) {
-  if (load_method(model, folder)) return;
-  const auto config = read_adapter_config(folder);
-  refuse_unsupported(config, (folder / "adapter_config.json").string());
-  detail::load_lora(model, folder, config, adapter);
+AdapterNotes load_adapter(Model& model, const std::filesystem::path& folder,
+                          const std::shared_ptr<AdapterSwitch>& adapter = std::make_shared<AdapterSwitch>()) {
+  const std::string origin = (folder / "adapter_config.json").string();
+  const auto json = read_json_file(folder / "adapter_config.json");
+  detail::check_known_type(json, origin);
+  nlohmann::json unknown;
+  if (load_method(model, folder)) {
+    unknown = detail::unknown_keys(json, method_contents(model)->config);
+  } else {
+    const auto config = read_adapter_config(folder);
+    refuse_unsupported(config, origin);
+    detail::load_lora(model, folder, config, adapter);
+    unknown = detail::unknown_keys(config.other, nlohmann::json::object());
+  }
+  AdapterNotes notes;
+  detail::keep_unknown_keys(model, unknown, origin, adapter->name, notes);
+  if constexpr (requires { model.folder(); }) detail::compare_bases(model.folder(), folder, notes);
+  detail::compare_stacks(model, folder, notes);
+  return notes;
 }
 
 }  // namespace hone

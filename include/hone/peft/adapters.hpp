@@ -54,8 +54,8 @@ class Adapters {
   explicit Adapters(Model& model) : model_(&model) {}
 
   /// Loads a PEFT folder. The first adapter acts at once, later ones when they are set. An adapter that saves whole
-  /// modules changes the base, so it must be the only one.
-  void load(const std::string& name, const std::filesystem::path& folder) {
+  /// modules changes the base, so it must be the only one. Returns what load_adapter does.
+  AdapterNotes load(const std::string& name, const std::filesystem::path& folder) {
     const auto config = read_adapter_config(folder);
     check(config.peft_type == "LORA", "[adapters] '{}' is {}; several adapters on one base must be LORA", name,
           config.peft_type);
@@ -63,8 +63,9 @@ class Adapters {
           "[adapters] '{}' saves whole modules of the base ({}): it cannot share it with other adapters", name,
           join_or(config.modules_to_save));
     check(!whole_modules_, "[adapters] '{}' cannot be added to an adapter that saves whole modules of the base", name);
-    load_adapter(*model_, folder, add(name));
+    auto notes = load_adapter(*model_, folder, add(name));
     whole_modules_ = !config.modules_to_save.empty();
+    return notes;
   }
 
   /// Puts a fresh LoRA on the model; see attach(). What was there stays trainable: see train_only().
@@ -123,6 +124,7 @@ class Adapters {
       return lora != nullptr && lora->adapter().name == name;
     });
     switches_.erase(name);
+    model_->kept_keys.erase(name);
     std::erase(names_, name);
   }
 

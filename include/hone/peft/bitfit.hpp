@@ -33,6 +33,11 @@ class BitFitBypass {
   void apply(const LinearSite<T, D>& at) const { add_columns_in_place(at.y, at.begin, b_); }
   BypassKind kind() const { return {"b", Form::parallel, Composition::add}; }
   void visit(WeightVisitor<D> visitor) { visitor("bitfit_b", &b_); }
+  /// The part's bias, which must be there, takes up the change.
+  void merge(const Linear<T, D>& linear, std::size_t part) const {
+    auto bias = linear.part(part).bias.viewed_as({1, b_.extent(0)});
+    add_columns_in_place(bias, 0, b_.detached());
+  }
 
  private:
   Tensor<A, D> b_;  // (out)

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <hone/ops/columns.hpp>
+#include <hone/ops/dora.hpp>
 #include <hone/peft/lora.hpp>
 
 #include <algorithm>
@@ -48,6 +49,15 @@ class Ia3Bypass {
   void apply(const LinearSite<T, D>& at) const { scale_columns_in_place(at.y, at.begin, l_); }
   BypassKind kind() const { return {"l", Form::sequential, Composition::multiply}; }
   void visit(WeightVisitor<D> visitor) { visitor("ia3_l", &l_); }
+  /// l (W x + b) = (diag(l) W) x + l b: the rows of the weight are scaled, and the bias.
+  void merge(const Linear<T, D>& linear, std::size_t part) const {
+    const auto ones = Tensor<A, D>::empty(l_.device(), l_.shape(), {Category::workspace, "ones"});
+    fill(ones, A{1});
+    dora_scale_rows(linear.part(part).weight.detached(), l_.detached(), ones);
+    if (!linear.part(part).bias.defined()) return;
+    auto bias = linear.part(part).bias.viewed_as({1, l_.extent(0)});
+    scale_columns_in_place(bias, 0, l_.detached());
+  }
 
  private:
   Tensor<A, D> l_;  // (out)
@@ -68,6 +78,11 @@ class Ia3InputBypass {
   void apply(const LinearInputSite<T, D>& at) const { at.x = scale_columns(at.x, l_); }
   BypassKind kind() const { return {"l", Form::sequential, Composition::multiply}; }
   void visit(WeightVisitor<D> visitor) { visitor("ia3_l", &l_); }
+  /// W (l x) = (W diag(l)) x: the columns of the weight are scaled.
+  void merge(const Linear<T, D>& linear, std::size_t part) const {
+    auto weight = linear.part(part).weight.detached();
+    scale_columns_in_place(weight, 0, l_.detached());
+  }
 
  private:
   Tensor<A, D> l_;  // (in)
@@ -80,16 +95,17 @@ inline bool any_targets(const std::vector<std::string>& entries, const std::stri
   return std::any_of(entries.begin(), entries.end(), [&](const std::string& entry) { return targets(entry, path); });
 }
 
-/// Throws when an entry picks no linear of the model.
+/// Throws when an entry picks no linear of the model, with the nearest names there are.
 template <class Model>
 void check_entries(Model& model, std::string_view method, std::string_view key,
                    const std::vector<std::string>& entries) {
-  for (const std::string& entry : entries) {
-    bool used = false;
-    model.visit_linears([&](const std::string& path, auto&, std::size_t) { used = used || targets(entry, path); });
-    check(used, "[{}] {}: '{}' matches no linear of this model (they are named like model.layers.0.self_attn.q_proj)",
-          method, key, entry);
-  }
+  std::vector<std::string> paths;
+  model.visit_linears([&](const std::string& path, auto&, std::size_t) { paths.push_back(path); });
+  const auto none_of = [&](const std::string& entry) {
+    return std::none_of(paths.begin(), paths.end(), [&](const std::string& path) { return targets(entry, path); });
+  };
+  for (const std::string& entry : entries)
+    if (none_of(entry)) fail_to_match(method, key, entry, paths);
 }
 
 }  // namespace detail

@@ -40,8 +40,8 @@ auto pick_linears(Model& model, SpecOf&& spec_of) {
 /// Puts one stack beside the picked parts of a linear.
 template <class T, Device D>
 std::shared_ptr<LoraStack<T, D>> put_beside(const PickedLinear<T, D>& picked,
-                                            const std::shared_ptr<AdapterSwitch>& adapter) {
-  auto stack = std::make_shared<LoraStack<T, D>>(*picked.linear, picked.specs, adapter);
+                                            const std::shared_ptr<AdapterSwitch>& adapter, bool trains = true) {
+  auto stack = std::make_shared<LoraStack<T, D>>(*picked.linear, picked.specs, adapter, trains);
   for (std::size_t i = 0; i < picked.specs.size(); ++i)
     picked.linear->bypasses(picked.specs[i].part).emplace_back(LoraBypass<T, D>(stack, i));
   return stack;
@@ -89,14 +89,14 @@ void check_targets(Model& model, const std::vector<std::string>& target_modules,
   const auto used = [&](const auto& matches) { return std::any_of(paths.begin(), paths.end(), matches); };
   for (const std::string& entry : target_modules)
     if (!used([&](const std::string& path) { return targets(entry, path); }))
-      fail_to_match("target_modules", entry, paths);
+      fail_to_match("lora", "target_modules", entry, paths);
   for (const std::string& entry : config.exclude_modules)
     if (!used([&](const std::string& path) { return targets(entry, path); }))
-      fail_to_match("exclude_modules", entry, paths);
+      fail_to_match("lora", "exclude_modules", entry, paths);
   const auto check_keys = [&](std::string_view list, const auto& patterns) {
     for (const auto& pattern : patterns)
       if (!used([&](const std::string& path) { return matches_module(pattern.first, path); }))
-        fail_to_match(list, pattern.first, paths);
+        fail_to_match("lora", list, pattern.first, paths);
   };
   check_keys("rank_pattern", config.rank_pattern);
   check_keys("alpha_pattern", config.alpha_pattern);
@@ -107,7 +107,7 @@ void check_targets(Model& model, const std::vector<std::string>& target_modules,
       modules.push_back(module_of(name));
       found = found || saves(entry, modules.back());
     });
-    if (!found) fail_to_match("modules_to_save", entry, modules);
+    if (!found) fail_to_match("lora", "modules_to_save", entry, modules);
     const bool tied = std::ranges::count(modules, std::string("lm_head")) == 0;
     check(!tied || !saves(entry, "model.embed_tokens"),
           "[lora] modules_to_save: '{}' of a model whose output projection is tied to its embeddings: PEFT would train "
@@ -154,60 +154,6 @@ std::vector<std::string> attach(Model& model, const std::vector<std::string>& ta
 template <class Model>
 std::vector<std::string> attach(Model& model, const std::string& target_modules, const LoRA& config) {
   return attach(model, std::vector<std::string>{target_modules}, config);
-}
-
-/// Adds every active LoRA's delta to its base weight, W += scale B A, rounded once, and removes the bypasses. DoRA then
-/// gives the rows their magnitudes. Other bypasses and quantised weights are Errors, before anything is changed.
-template <class Model>
-void merge(Model& model) {
-  using T = typename Model::Element;
-  using D = typename Model::DeviceType;
-  const no_grad guard;
-  model.visit_bypasses([&](const std::string& path, Insertion insertion, const auto& bypass) {
-    const bool lora = bypass.template get_if<LoraBypass<T, D>>() != nullptr ||
-                      bypass.template get_if<LoraEmbedding<T, D>>() != nullptr;
-    check(lora, "[merge] the adapter beside {} cannot be merged: {} at the {} is not a sum with its weight",
-          path.empty() ? "the model" : path, bypass.kind().function, name_of(insertion));
-  });
-  const auto visit = [&](auto&& f) {
-    model.visit_linears([&](const std::string& path, Linear<T, D>& linear, std::size_t part) {
-      if (linear.bypasses(part).empty()) return;
-      std::vector<LoraBypass<T, D>*> loras;
-      for (const Bypass<T, D>& bypass : linear.bypasses(part))
-        loras.push_back(bypass.template get_if<LoraBypass<T, D>>());
-      f(path, linear, part, loras);
-    });
-  };
-  visit([&](const std::string& path, Linear<T, D>& linear, std::size_t part, const auto& loras) {
-    bool dora = false;
-    for (const auto* lora : loras) {
-      check(!lora->adapter().mixed, "[merge] the adapter beside {} acts on some rows of a batch only", path);
-      dora = dora || lora->config().use_dora;
-    }
-    check(!dora || loras.size() == 1,
-          "[merge] {} has several adapters and one of them is DoRA, whose scaling is not a sum: merge them one by one",
-          path);
-    check(linear.part(part).quantised == nullptr,
-          "[merge] {} is quantised: its weight cannot take up an adapter; merge onto the dequantised base", path);
-  });
-  std::vector<LoraEmbedding<T, D>*> lookups;
-  for (const auto& bypass : model.lookup_bypasses()) {
-    lookups.push_back(bypass.template get_if<LoraEmbedding<T, D>>());
-    check(!model.config().tie_word_embeddings,
-          "[merge] {} is tied to the output projection, which its adapter does not change: one table cannot be both",
-          embedding_path);
-  }
-  detail::visit_embeddings(model, [&](const Tensor<T, D>& table) {
-    for (const auto* lookup : lookups)
-      if (lookup->adapter().active) lookup->merge(table.detached());
-  });
-  model.lookup_bypasses().clear();
-  visit([&](const std::string&, Linear<T, D>& linear, std::size_t part, const auto& loras) {
-    for (const auto* lora : loras)
-      if (lora->adapter().active) lora->merge(linear.part(part).weight.detached());
-  });
-  visit(
-      [&](const std::string&, Linear<T, D>& linear, std::size_t part, const auto&) { linear.bypasses(part).clear(); });
 }
 
 }  // namespace hone

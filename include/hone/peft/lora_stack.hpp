@@ -35,17 +35,19 @@ class LoraStack {
   using A = AdapterElement<T>;
 
   /// A drawn as PEFT does (Kaiming uniform with a = sqrt 5: bound 1 / sqrt(in)), B zero, DoRA's magnitudes the norms of
-  /// the base's rows; all trainable. Specs are in the order of the linear's parts and share one dropout.
-  LoraStack(const Linear<T, D>& linear, const std::vector<LoraSpec>& specs, std::shared_ptr<AdapterSwitch> adapter)
+  /// the base's rows; all trainable unless said otherwise. Specs are in the order of the linear's parts and share one
+  /// dropout.
+  LoraStack(const Linear<T, D>& linear, const std::vector<LoraSpec>& specs, std::shared_ptr<AdapterSwitch> adapter,
+            bool trains = true)
       : adapter_(std::move(adapter)) {
     const D& device = linear.device();
     std::int64_t rows = 0;
     for (const LoraSpec& spec : specs) rows += spec.config.r;
     a_.values = Tensor<A, D>::empty(device, {rows, linear.in()}, {Category::weights, "lora_A"});
-    a_.gradient = Tensor<A, D>::empty(device, {rows, linear.in()}, {Category::gradients, "gradients"});
+    if (trains) a_.gradient = Tensor<A, D>::empty(device, {rows, linear.in()}, {Category::gradients, "gradients"});
     std::int64_t first = 0;
     for (const LoraSpec& spec : specs) {
-      add_part(linear, spec, first);
+      add_part(linear, spec, first, trains);
       first += spec.config.r;
     }
   }
@@ -77,6 +79,14 @@ class LoraStack {
     if (!parts_[index].a.requires_grad()) a_.gradient = {};
   }
 
+  /// Every part's weight takes up its share.
+  void merge(const Linear<T, D>& linear) const {
+    for (std::size_t i = 0; i < parts_.size(); ++i)
+      for (std::size_t part = 0; part < linear.part_count(); ++part)
+        if (linear.part(part).begin == parts_[i].begin) merge(i, linear.part(part).weight.detached());
+  }
+
+ private:
   /// weight += s B A, rounded once; with DoRA its rows are then scaled to their magnitudes.
   void merge(std::size_t index, const Tensor<T, D>& weight) const {
     const LoraPart<T, D>& part = parts_[index];
@@ -91,8 +101,7 @@ class LoraStack {
     if (norms.defined()) dora_scale_rows(weight, dora.magnitude, norms);
   }
 
- private:
-  void add_part(const Linear<T, D>& linear, const LoraSpec& spec, std::int64_t first) {
+  void add_part(const Linear<T, D>& linear, const LoraSpec& spec, std::int64_t first, bool trains) {
     const D& device = linear.device();
     LoraPart<T, D> part{
         a_.values.rows(first, spec.config.r),
@@ -100,12 +109,12 @@ class LoraStack {
         spec.config.scale(), linear.part(spec.part).begin};
     fill_uniform(part.a, 1.0 / std::sqrt(static_cast<double>(linear.in())), spec.config.seed, stream_of(spec.path));
     fill(part.b, A{0});
-    part.a.set_slot(std::make_shared<GradientSlot<A, D>>(a_.gradient.rows(first, spec.config.r)));
-    make_trainable(part.b);
+    if (trains) part.a.set_slot(std::make_shared<GradientSlot<A, D>>(a_.gradient.rows(first, spec.config.r)));
+    if (trains) make_trainable(part.b);
     Dora<T, D> dora;
     if (spec.config.use_dora) {
       dora = make_dora(linear.part(spec.part), part.a, part.b, part.scale);
-      make_trainable(dora.magnitude);
+      if (trains) make_trainable(dora.magnitude);
     }
     doras_.push_back(std::move(dora));
     parts_.push_back(std::move(part));
@@ -154,7 +163,10 @@ class LoraBypass {
     return {"s B A x", Form::parallel, Composition::add};
   }
   void visit(WeightVisitor<D> visitor) { stack_->visit(index_, visitor); }
-  void merge(const Tensor<T, D>& weight) const { stack_->merge(index_, weight); }
+  /// The weights take up what an active adapter adds: all parts' with the first, as apply() has it.
+  void merge(const Linear<T, D>& linear, std::size_t) const {
+    if (index_ == 0 && adapter().active) stack_->merge(linear);
+  }
 
   const LoRA& config() const { return stack_->config(index_); }
   const AdapterSwitch& adapter() const { return stack_->adapter(); }

@@ -6,6 +6,7 @@
 #include <hone/peft/bottleneck.hpp>
 #include <hone/peft/ia3.hpp>
 #include <hone/peft/lora.hpp>
+#include <hone/peft/merge.hpp>
 #include <hone/peft/prefix.hpp>
 #include <hone/peft/prompt.hpp>
 

@@ -6,6 +6,7 @@
 
 #include <hone/io/adapter_files.hpp>
 #include <hone/io/atomic_folder.hpp>
+#include <hone/io/base_hash.hpp>
 #include <hone/nn/weights_io.hpp>
 #include <hone/peft/method.hpp>
 
@@ -339,6 +340,13 @@ bool any_method(F&& f) {
   }(static_cast<Method*>(nullptr));
 }
 
+/// The peft_type of a folder's config; "adapters" for AdapterHub's, empty where it says neither.
+inline std::string method_type(const nlohmann::json& json, const std::string& origin) {
+  std::string type = find_string(json, "peft_type", origin).value_or("");
+  const bool hub = type.empty() && find_string(json, "version", origin).value_or("").starts_with("adapters.");
+  return hub ? "adapters" : type;
+}
+
 }  // namespace detail
 
 /// What the folder of a model's method holds; nothing for a model without one, or with LoRA.
@@ -354,6 +362,14 @@ std::optional<MethodContents<typename Model::DeviceType>> method_contents(Model&
   return out;
 }
 
+/// The hash of the folder `base_model`, or of the one a model was loaded from; nothing where there is none.
+template <class Model>
+std::optional<BaseHash> base_hash_of(const Model& model, const std::string& base_model) {
+  if (auto named = find_hash_of_base(base_model)) return named;
+  if constexpr (requires { model.folder(); }) return find_hash_of_base(model.folder());
+  return std::nullopt;
+}
+
 /// Writes the folder of a model's method; false where method_contents() has none. The folder appears complete or not at
 /// all.
 template <class Model>
@@ -367,10 +383,13 @@ bool save_method(Model& model, const std::filesystem::path& folder, const std::s
         contents->tensors.size());
   const char* base_key = contents->stem == "adapter" ? "model_name" : "base_model_name_or_path";
   if (!base_model.empty()) contents->config[base_key] = base_model;
+  if (const auto kept = model.kept_keys.find("default"); kept != model.kept_keys.end())
+    contents->config.update(parse_json(kept->second, "adapter_config.json"));
   check_replaceable(folder);
   AtomicFolder target(folder);
   write_file(target.path() / "adapter_config.json", contents->config.dump(2) + "\n");
   write_weights(contents->tensors, target.path(), {.stem = contents->stem});
+  if (const auto base = base_hash_of(model, base_model)) write_base_hash(target.path(), *base);
   target.commit();
   return true;
 }
@@ -382,8 +401,7 @@ bool load_method(Model& model, const std::filesystem::path& folder) {
   const auto path = folder / "adapter_config.json";
   const auto json = read_json_file(path);
   const std::string origin = path.string();
-  std::string type = find_string(json, "peft_type", origin).value_or("");
-  if (type.empty() && find_string(json, "version", origin).value_or("").starts_with("adapters.")) type = "adapters";
+  const std::string type = detail::method_type(json, origin);
   return detail::any_method([&]<class Config>() {
     if (MethodFolder<Config>::peft_type != type) return false;
     const TensorFiles files(folder, type == "adapters" ? "adapter" : "adapter_model");

@@ -83,14 +83,14 @@ inline bool picks_embedding(const std::vector<std::string>& target_modules, cons
 namespace detail {
 
 /// Throws for a name that matches nothing, with those nearest to it among the ends of `paths`.
-[[noreturn]] inline void fail_to_match(std::string_view key, const std::string& entry,
+[[noreturn]] inline void fail_to_match(std::string_view method, std::string_view key, const std::string& entry,
                                        const std::vector<std::string>& paths) {
   std::vector<std::string> names;
   for (const std::string& path : paths) {
     const std::string name = entry.find('.') == std::string::npos ? path.substr(path.rfind('.') + 1) : path;
     if (std::ranges::count(names, name) == 0) names.push_back(name);
   }
-  fail("[lora] {}: '{}' matches no {} of this model (nearest names: {})", key, entry,
+  fail("[{}] {}: '{}' matches no {} of this model (nearest names: {})", method, key, entry,
        key == "modules_to_save" ? "module" : "linear", join_or(nearest_names(entry, names, 3)));
 }
 

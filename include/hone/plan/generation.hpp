@@ -19,7 +19,7 @@ namespace detail {
 template <class T>
 Llama<T, Meta> model_for_generation(const PlanConfig& config, const Meta& meta) {
   Llama<T, Meta> model(config.model, meta);
-  std::visit([&](const auto& method) { method.prepare(model, config.step.policy); }, config.step.method);
+  prepare_methods(model, config.step);
   freeze_all(model);
   return model;
 }

@@ -7,6 +7,7 @@
 #include <hone/optim/adamw.hpp>
 #include <hone/optim/sgd.hpp>
 #include <hone/peft/method.hpp>
+#include <hone/peft/stacked_lora.hpp>
 #include <hone/step/batch_staging.hpp>
 #include <hone/step/communicator.hpp>
 #include <hone/step/gradient_state.hpp>
@@ -24,12 +25,20 @@ namespace hone {
 /// Everything about a step but the model and the data.
 struct StepConfig {
   Method method = LoraTuning{};
+  std::vector<StackedLora> stack = {};  ///< frozen LoRAs of earlier stages, below what trains
   Policy policy = policy::fp32;
   Recompute recompute = Recompute::none;
   std::int64_t loss_chunk = 0;  ///< see Llama::loss_chunk
   std::variant<AdamWOptions, SgdOptions> optimizer = AdamWOptions{};
   std::uint64_t seed = 42;  ///< of dropout
 };
+
+/// Puts the earlier stages on a model and prepares it for the method.
+template <class Model>
+void prepare_methods(Model& model, const StepConfig& config) {
+  for (const StackedLora& stage : config.stack) put_stacked(model, stage);
+  std::visit([&](const auto& method) { method.prepare(model, config.policy); }, config.method);
+}
 
 /// On a card nothing here waits for it but what says so: batches go there through pinned memory, and losses, norm and
 /// update stay there until they are asked for. `via` does the work of a part of the step: StepGraphs, or as it is.
@@ -217,7 +226,7 @@ class TrainingStep {
   }
 
   static AnyOptimizer prepare(Llama<T, D>& model, const StepConfig& config) {
-    std::visit([&](const auto& method) { method.prepare(model, config.policy); }, config.method);
+    prepare_methods(model, config);
     model.recompute = config.recompute;
     model.loss_chunk = config.loss_chunk;
     return std::visit(

@@ -1,6 +1,7 @@
 // From the keys of a run to the step that carries it out.
 #pragma once
 
+#include <hone/peft/adapter_folder.hpp>
 #include <hone/step/training_step.hpp>
 #include <hone/text/tokenizer.hpp>
 #include <hone/train/train_config.hpp>
@@ -85,6 +86,7 @@ inline Method method_of(const TrainConfig& config) {
 inline StepConfig step_config(const TrainConfig& config, const Policy& policy) {
   StepConfig out;
   out.method = method_of(config);
+  for (const auto& [name, folder] : config.stack_on) out.stack.push_back(stacked_lora(name, folder));
   out.policy = policy;
   out.recompute = recompute_named(config.gradient_checkpointing);
   out.loss_chunk = config.loss_chunk;

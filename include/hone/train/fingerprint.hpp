@@ -28,6 +28,18 @@ inline std::string base_fingerprint(const TrainConfig& config) {
   return hash.hex();
 }
 
+/// The same for an adapter below the one that trains.
+inline std::string adapter_fingerprint(const std::filesystem::path& folder) {
+  Hash hash;
+  hash.add(read_file(folder / "adapter_config.json"));
+  const TensorFiles files(folder, "adapter_model");
+  for (const std::string& name : files.names()) {
+    const auto bytes = files.bytes(name);
+    hash.add(name).add(bytes.data(), bytes.size());
+  }
+  return hash.hex();
+}
+
 /// A hash over the base, the rows, in order, and every key that the step or the schedule reads. Keys that only say how
 /// often to look, save or print are not among them, nor is gradient_checkpointing, which changes no bit.
 inline std::string fingerprint(const TrainConfig& config, const Policy& policy, const TrainingData& data,
@@ -52,6 +64,7 @@ inline std::string fingerprint(const TrainConfig& config, const Policy& policy, 
   for (const auto& [key, rank] : config.rank_pattern) add(key, rank);
   for (const auto& [key, alpha] : config.alpha_pattern) add(key, alpha);
   for (const std::int64_t layer : config.layers_to_transform) add(layer);
+  for (const auto& [name, folder] : config.stack_on) add(name, adapter_fingerprint(folder));
   add(config.load_in_4bit, config.load_in_8bit, config.bnb_4bit_quant_type, config.bnb_4bit_use_double_quant);
   for (const std::string& name : config.llm_int8_skip_modules) add(name);
   add(config.bottleneck, config.reduction_factor.value_or(0), config.bottleneck_size, config.non_linearity.value_or(""),

@@ -12,10 +12,18 @@
 #include <cstddef>
 #include <cstdint>
 #include <limits>
+#include <string>
 #include <utility>
 #include <vector>
 
 namespace hone {
+
+/// The rows of an earlier stage, in batches.
+struct StageLayout {
+  std::string name;
+  BatchPlan plan;
+  std::vector<std::vector<std::size_t>> batches;
+};
 
 struct RunLayout {
   /// `data` outlives the layout.
@@ -34,11 +42,19 @@ struct RunLayout {
     valid.set_most_documents(train.most_documents());
     if (!data.valid.empty()) valid_epoch = valid.epoch(0);
     for (const auto& members : valid_epoch) sizes.evaluate.insert(valid.tokens(members));
+    for (const StageRows& stage : data.earlier) {
+      BatchPlan plan(stage.rows, {config.batch_size, config.max_length, false, false, config.seed});
+      plan.set_most_documents(train.most_documents());
+      auto batches = plan.epoch(0);
+      for (const auto& members : batches) sizes.evaluate.insert(plan.tokens(members));
+      earlier.push_back({stage.name, std::move(plan), std::move(batches)});
+    }
   }
 
   BatchPlan train, valid;
   std::vector<std::vector<std::vector<std::size_t>>> epochs;  ///< rows of each batch of each epoch
   std::vector<std::vector<std::size_t>> valid_epoch;
+  std::vector<StageLayout> earlier;  ///< of also_evaluate
   BatchSizes sizes;
   std::int64_t total_steps = 0;
 

@@ -13,9 +13,13 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 namespace hone {
+
+/// Files or folders with the names they go by, in their order.
+using NamedPaths = std::vector<std::pair<std::string, std::string>>;
 
 /// One run. Members are named as the keys are; a key without a default here depends on the method (see resolved()).
 struct TrainConfig {
@@ -38,6 +42,8 @@ struct TrainConfig {
   std::vector<std::int64_t> layers_to_transform;
   std::vector<std::string> layers_pattern;
   std::vector<std::string> modules_to_save;
+  NamedPaths stack_on;        ///< folders of frozen LoRAs below the one that trains, by name
+  NamedPaths also_evaluate;   ///< JSONL of earlier stages, by name: their losses are told with every validation
   bool load_in_4bit = false;  ///< QLoRA: the linears of the blocks are stored in NF4
   bool load_in_8bit = false;  ///< the same in int8
   std::string bnb_4bit_quant_type = "nf4";
@@ -118,6 +124,26 @@ inline void check_range(std::string_view key, double value, double low, double h
         low, high);
 }
 
+inline void check_names(std::string_view key, const NamedPaths& paths) {
+  for (std::size_t i = 0; i < paths.size(); ++i) {
+    check(!paths[i].first.empty() && !paths[i].second.empty(), "{}: each entry is a path, or name=path", key);
+    for (std::size_t j = 0; j < i; ++j)
+      check(paths[j].first != paths[i].first, "{}: the name '{}' is given twice", key, paths[i].first);
+  }
+}
+
+/// What trains on top of other adapters must leave alone what they sit on.
+inline void check_stack(const TrainConfig& config) {
+  check_names("also_evaluate", config.also_evaluate);
+  check_names("stack_on", config.stack_on);
+  if (config.stack_on.empty()) return;
+  check(config.method == "lora", "stack_on: only lora trains on top of other adapters, not {}", config.method);
+  check(!config.use_dora, "stack_on: DoRA scales what lies below it as well; train without use_dora");
+  check(config.modules_to_save.empty(), "stack_on: modules_to_save would change what the adapters below sit on");
+  for (const auto& [name, folder] : config.stack_on)
+    check(name != "default", "stack_on: 'default' is the name of the adapter that trains; choose another");
+}
+
 }  // namespace detail
 
 /// Throws an Error that names the first key whose value no run can have; whether its files are named is not asked.
@@ -132,6 +158,7 @@ inline void validate_settings(const TrainConfig& config) {
   check_choice("gradient_checkpointing", config.gradient_checkpointing, {"none", "selective", "full", "auto"});
   check_choice("on_nonfinite", config.on_nonfinite, {"skip", "stop"});
   check_choice("cuda_graphs", config.cuda_graphs, {"auto", "true", "false"});
+  detail::check_stack(config);
   schedule_named(config.lr_scheduler);
   truncation_named(config.truncation);
   row_format_named(config.format);

@@ -3,8 +3,17 @@
 
 #include <cstdint>
 #include <optional>
+#include <string>
+#include <vector>
 
 namespace hone {
+
+/// Loss per supervised token on the rows of an earlier stage: at the start (not known to a run that was resumed), at
+/// the best validation, and at the end.
+struct StageLoss {
+  std::string name;
+  std::optional<double> before, best, last;
+};
 
 /// What a finished run reports.
 struct TrainSummary {
@@ -18,6 +27,7 @@ struct TrainSummary {
   std::int64_t planned_bytes = 0, actual_bytes = 0;
   double seconds = 0;
   bool interrupted = false;
+  std::vector<StageLoss> earlier = {};  ///< of also_evaluate
 };
 
 }  // namespace hone

@@ -10,6 +10,7 @@
 #include <hone/train/fingerprint.hpp>
 #include <hone/train/run_layout.hpp>
 #include <hone/train/run_log.hpp>
+#include <hone/train/stage_table.hpp>
 #include <hone/train/train_summary.hpp>
 #include <hone/train/training_data.hpp>
 
@@ -62,6 +63,7 @@ class Trainer {
     Llama<T, D> model(model_config_, device_);
     load(model);
     TrainingStep<T, D, C> step(model, step_config(config_, policy_));
+    read_stack(model);
     print_header(model);
     const std::filesystem::path output(config_.output_dir);
     std::filesystem::create_directories(output);
@@ -103,6 +105,16 @@ class Trainer {
   void load(Llama<T, D>& model) {
     if (config_.from_scratch) return initialise(model, config_.seed);
     read_weights(model, TensorFiles(config_.model), model_config_.tie_word_embeddings);
+  }
+
+  /// The weights of the adapters below the one that trains.
+  void read_stack(Llama<T, D>& model) {
+    for (const auto& [name, folder] : config_.stack_on) {
+      read_stacked(model, name, folder);
+      AdapterNotes notes;
+      detail::compare_bases(config_.model, folder, notes);
+      for (const std::string& note : notes) console_.line("note: " + note);
+    }
   }
 
   void print_header(Llama<T, D>& model) {
@@ -271,18 +283,40 @@ class Trainer {
     if (saves) save(step);
   }
 
-  /// Validation loss per supervised token; true when it is the lowest so far.
-  bool evaluate(PlannedStep<T, D, C>& planned) {
-    if (layout_.valid_epoch.empty() || last_evaluated_ == state_.step) return false;
-    last_evaluated_ = state_.step;
+  /// Loss per supervised token over `batches`, and their number.
+  std::pair<double, std::int64_t> mean_loss(PlannedStep<T, D, C>& planned, const BatchPlan& plan,
+                                            const std::vector<std::vector<std::size_t>>& batches) {
     double sum = 0;
     std::int64_t tokens = 0;
-    for (const auto& members : layout_.valid_epoch) {
-      layout_.valid.fill(batch_, members);
+    for (const auto& members : batches) {
+      plan.fill(batch_, members);
       for (const double loss : planned.evaluate(batch_)) sum += loss;
       tokens += batch_.supervised();
     }
-    const double loss = sum / static_cast<double>(std::max<std::int64_t>(tokens, 1));
+    return {sum / static_cast<double>(std::max<std::int64_t>(tokens, 1)), tokens};
+  }
+
+  /// The losses on the rows of earlier stages.
+  void evaluate_earlier(PlannedStep<T, D, C>& planned) {
+    summary_.earlier.resize(layout_.earlier.size());
+    for (std::size_t i = 0; i < layout_.earlier.size(); ++i) {
+      const StageLayout& stage = layout_.earlier[i];
+      const double loss = mean_loss(planned, stage.plan, stage.batches).first;
+      summary_.earlier[i].name = stage.name;
+      summary_.earlier[i].last = loss;
+      if (state_.step == 0) summary_.earlier[i].before = loss;
+      metrics_->write({{"step", state_.step}, {"stage", static_cast<std::int64_t>(i + 1)}, {"stage_loss", loss}});
+      console_.line("step {}: loss on {} {:.4f}", state_.step, stage.name, loss);
+    }
+  }
+
+  /// Validation loss per supervised token; true when it is the lowest so far.
+  bool evaluate(PlannedStep<T, D, C>& planned) {
+    if (last_evaluated_ == state_.step) return false;
+    last_evaluated_ = state_.step;
+    evaluate_earlier(planned);
+    if (layout_.valid_epoch.empty()) return false;
+    const auto [loss, tokens] = mean_loss(planned, layout_.valid, layout_.valid_epoch);
     metrics_->write({{"step", state_.step}, {"eval_loss", loss}, {"eval_tokens", tokens}});
     const bool best = std::isfinite(loss) && (!state_.best_loss || loss < *state_.best_loss);
     console_.line("step {}: validation loss {:.4f}{}", state_.step, loss,
@@ -290,6 +324,7 @@ class Trainer {
     if (!summary_.first_eval_loss) summary_.first_eval_loss = loss;
     summary_.eval_loss = loss;
     if (best) {
+      for (StageLoss& stage : summary_.earlier) stage.best = stage.last;
       state_.best_loss = loss;
       state_.best_step = state_.step;
       summary_.best_seconds = state_.seconds;
@@ -345,6 +380,10 @@ class Trainer {
     summary_.skipped = state_.skipped;
     summary_.seconds = state_.seconds;
     summary_.best_eval_loss = state_.best_loss;
+    if (!summary_.earlier.empty()) {
+      write_file(output / "stages.json", stage_json(summary_).dump(2) + "\n");
+      for (const std::string& line : stage_table(summary_)) console_.line(line);
+    }
     summary_.planned_bytes = plan().peak_bytes;
     summary_.actual_bytes = device_.memory().ledger().device().peak;
     // A run that was cut short may never meet the batch its plan is made for.

@@ -6,16 +6,24 @@
 
 #include <cmath>
 #include <cstdint>
+#include <string>
 #include <utility>
 #include <vector>
 
 namespace hone {
+
+/// Held-out rows of an earlier stage.
+struct StageRows {
+  std::string name;
+  std::vector<Example> rows;
+};
 
 /// The rows of a run.
 struct TrainingData {
   std::vector<Example> train, valid;
   std::int64_t dropped = 0, truncated = 0;  ///< rows too long for max_length
   std::int64_t valid_dropped = 0;           ///< the same of eval_data
+  std::vector<StageRows> earlier = {};      ///< of also_evaluate
 };
 
 /// Loads the rows a configuration names. Without eval_data a seeded share of val_size is held out (none when it is 0).
@@ -24,6 +32,10 @@ inline TrainingData load_training_data(const TrainConfig& config, const Tokenize
   const RowFormat format = row_format_named(config.format);
   auto all = load_examples(config.data, tokenizer, options, format);
   TrainingData out{{}, {}, all.dropped, all.truncated, 0};
+  for (const auto& [name, path] : config.also_evaluate) {
+    out.earlier.push_back({name, load_examples(path, tokenizer, options, format).items});
+    check(!out.earlier.back().rows.empty(), "also_evaluate: [{}] no row is left to score", path);
+  }
   if (!config.eval_data.empty()) {
     auto valid = load_examples(config.eval_data, tokenizer, options, format);
     out.valid = std::move(valid.items);
