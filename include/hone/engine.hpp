@@ -152,6 +152,8 @@
 #include <hone/tensor/device.hpp>
 #include <hone/tensor/driver.hpp>
 #include <hone/tensor/emulated_driver.hpp>
+#include <hone/tensor/gemm_shape.hpp>
+#include <hone/tensor/gemm_tuning.hpp>
 #include <hone/tensor/gpu_state.hpp>
 #include <hone/tensor/gpu_workspace.hpp>
 #include <hone/tensor/graph.hpp>
@@ -162,5 +164,6 @@
 #include <hone/tensor/storage.hpp>
 #include <hone/tensor/strided_view.hpp>
 #include <hone/tensor/tensor.hpp>
+#include <hone/tensor/tune_gemms.hpp>
 #include <hone/tensor/view.hpp>
 #include <hone/tensor/work.hpp>

@@ -20,6 +20,7 @@
 #include <hone/io/base_hash.hpp>
 #include <hone/io/byte_reader.hpp>
 #include <hone/io/elements.hpp>
+#include <hone/io/gemm_tuning_file.hpp>
 #include <hone/io/hash.hpp>
 #include <hone/io/json.hpp>
 #include <hone/io/mapped_file.hpp>
@@ -55,6 +56,7 @@
 #include <hone/plan/plan_text.hpp>
 #include <hone/plan/plan_words.hpp>
 #include <hone/plan/planned_step.hpp>
+#include <hone/plan/products.hpp>
 #include <hone/plan/published.hpp>
 #include <hone/plan/refusal.hpp>
 #include <hone/plan/reserve.hpp>
@@ -88,6 +90,7 @@
 #include <hone/train/configured_step.hpp>
 #include <hone/train/examples.hpp>
 #include <hone/train/fingerprint.hpp>
+#include <hone/train/gemm_tuning_scope.hpp>
 #include <hone/train/run_layout.hpp>
 #include <hone/train/run_log.hpp>
 #include <hone/train/stage_table.hpp>

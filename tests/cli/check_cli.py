@@ -195,8 +195,29 @@ def hostile_names(cli: Cli) -> None:
         assert done.returncode == 1 and "..." in done.stderr and len(done.stderr) < 700, (arguments, done)
 
 
+def tuning(cli: Cli) -> None:
+    """hone tune says in a sentence why it cannot run; where there is a card, training goes by what it wrote."""
+    table = cli.folder / "tune.json"
+    ask = ["tune", "--model", TINY, "--output", table]
+    cli.bad("tune", "--model", TINY, says="--output FILE")
+    cli.bad("tune", "--output", table, says="--model FOLDER")
+    cli.bad(*ask, "--device", "cpu", says=["device", "cpu"])
+    cli.bad(*ask, "--batch_size", "auto", says="batch_size")
+    cli.bad("tune", "--model", TINY, "--output", cli.folder / "nowhere" / "tune.json", says=["output", "nowhere"])
+    cli.bad(*cli.train("x", "--device", "cpu", "--gemm_tuning", table), says=["gemm_tuning", "tune.json", "cpu"])
+    assert "--gemm_tuning" in cli.good("train", "--help") and "--output" in cli.good("tune", "--help")
+    done = cli.run(*ask, "--max_length", 256)
+    if done.returncode == 0:
+        assert json.loads(table.read_text())["products"] and "matrix products" in done.stdout
+        assert "GEMM tuning" in cli.good(*cli.train("tuned", "--device", "cuda", "--gemm_tuning", table))
+        cli.bad(*cli.train("tuned", "--device", "cuda", "--resume"), says=["GEMM tuning", "resume"])
+    else:
+        assert "there is none to ask" in done.stderr and len(done.stderr.splitlines()) == 1, done.stderr
+        assert not table.exists()
+
+
 CASES = [main_job, resume, yaml_and_aliases, perplexity, tokenizing, bad_flags, bad_rows, broken_models, finished_work, full_disk,
-         closed_output, hostile_names, *PLAN_CASES, *COMPARE_CASES]
+         closed_output, hostile_names, tuning, *PLAN_CASES, *COMPARE_CASES]
 
 
 def main() -> int:

@@ -45,24 +45,27 @@ class GemmLibrary {
   static void multiply_as(const gpu::MatMulCall& call) {
     const Cpu device(Cpu::Options{.threads = 1});
     std::vector<std::byte> scratch(
-        static_cast<std::size_t>(matmul_workspace_bytes(device.target(), call.m, call.n, call.k)) + 64);
+        static_cast<std::size_t>(matmul_workspace_bytes(device.target(), call.shape.m, call.shape.n, call.shape.k)) +
+        64);
     const auto past = reinterpret_cast<std::uintptr_t>(scratch.data()) % 64;
     const View<std::byte, 1> workspace{
         scratch.data() + (64 - past) % 64, {static_cast<std::int64_t>(scratch.size()) - 64}, 1};
-    const std::int64_t a_rows = call.transpose_a ? call.k : call.m, b_rows = call.transpose_b ? call.n : call.k;
-    run_kernel<kernel::MatMul>(device,
-                               MatMulOptions{.transpose_a = call.transpose_a,
-                                             .transpose_b = call.transpose_b,
-                                             .alpha = static_cast<double>(call.alpha),
-                                             .accumulate = call.accumulate},
-                               matrix(static_cast<const F*>(call.a), a_rows, call.m + call.k - a_rows, call.lda),
-                               matrix(static_cast<const F*>(call.b), b_rows, call.n + call.k - b_rows, call.ldb),
-                               matrix(static_cast<C*>(call.c), call.m, call.n, call.ldc), workspace);
+    const std::int64_t a_rows = call.shape.transpose_a ? call.shape.k : call.shape.m,
+                       b_rows = call.shape.transpose_b ? call.shape.n : call.shape.k;
+    run_kernel<kernel::MatMul>(
+        device,
+        MatMulOptions{.transpose_a = call.shape.transpose_a,
+                      .transpose_b = call.shape.transpose_b,
+                      .alpha = static_cast<double>(call.alpha),
+                      .accumulate = call.shape.accumulate},
+        matrix(static_cast<const F*>(call.a), a_rows, call.shape.m + call.shape.k - a_rows, call.shape.lda),
+        matrix(static_cast<const F*>(call.b), b_rows, call.shape.n + call.shape.k - b_rows, call.shape.ldb),
+        matrix(static_cast<C*>(call.c), call.shape.m, call.shape.n, call.shape.ldc), workspace);
   }
 
   static void multiply(const gpu::MatMulCall& call) {
-    if (call.a_type == DType::f32) return multiply_as<float, float>(call);
-    call.c_type == DType::f32 ? multiply_as<bf16, float>(call) : multiply_as<bf16, bf16>(call);
+    if (call.shape.a_type == DType::f32) return multiply_as<float, float>(call);
+    call.shape.c_type == DType::f32 ? multiply_as<bf16, float>(call) : multiply_as<bf16, bf16>(call);
   }
 };
 

@@ -7,6 +7,7 @@ namespace hone::cli {
 
 Command add_plan(CLI::App& app);
 Command add_train(CLI::App& app);
+Command add_tune(CLI::App& app);
 Command add_eval(CLI::App& app);
 Command add_compare(CLI::App& app);
 Command add_generate(CLI::App& app);

@@ -8,6 +8,7 @@
 #include <hone/infer/sampler.hpp>
 #include <hone/models/llama_config.hpp>
 #include <hone/nn/batch.hpp>
+#include <hone/tensor/tune_gemms.hpp>
 #include <hone/text/tokenizer.hpp>
 #include <hone/train/run_log.hpp>
 #include <hone/train/train_config.hpp>
@@ -18,6 +19,7 @@
 #include <filesystem>
 #include <functional>
 #include <memory>
+#include <set>
 #include <span>
 #include <string>
 #include <vector>
@@ -85,6 +87,8 @@ std::unique_ptr<Engine> make_cuda_fp32_engine();
 std::unique_ptr<Engine> make_cuda_bf16_engine();
 /// The machine's first card, opened; an Error that says why there is none.
 Card local_card();
+/// Times the algorithms of that card's GEMM library; see gpu::tune_gemms.
+gpu::GemmTuning tune_local_card(const std::set<gpu::GemmShape>& shapes, gpu::TuneReport report);
 
 /// The engine that computes in `dtype` ("fp32": float; "mixed" and "bf16": bfloat16; "auto": float on the processor,
 /// bfloat16 on a card) on `device`. "auto" is the processor.

@@ -8,4 +8,8 @@ std::unique_ptr<Engine> make_cuda_bf16_engine() { return std::make_unique<CudaEn
 
 Card local_card() { return find_card(); }
 
+gpu::GemmTuning tune_local_card(const std::set<gpu::GemmShape>& shapes, gpu::TuneReport report) {
+  return gpu::tune_gemms(open_card(), shapes, {}, report);
+}
+
 }  // namespace hone::cli

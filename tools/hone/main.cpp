@@ -16,9 +16,9 @@ int run(int argc, char** argv) {
     CLI::App app{"hone " HONE_VERSION ": trains Llama-family models and tells beforehand what memory that takes",
                  "hone"};
     app.set_version_flag("--version", HONE_VERSION);
-    const std::vector<Command> commands = {add_plan(app),     add_train(app),    add_eval(app),     add_compare(app),
-                                           add_generate(app), add_merge(app),    add_quantize(app), add_inspect(app),
-                                           add_peft(app),     add_tokenize(app), add_bench(app)};
+    const std::vector<Command> commands = {add_plan(app),    add_train(app),    add_tune(app),     add_eval(app),
+                                           add_compare(app), add_generate(app), add_merge(app),    add_quantize(app),
+                                           add_inspect(app), add_peft(app),     add_tokenize(app), add_bench(app)};
     return run_commands(app, commands, prepare_arguments(argc, argv));
   } catch (const std::exception& error) {
     return report_error(error.what(), 1);

@@ -13,5 +13,6 @@ namespace {
 std::unique_ptr<Engine> make_cuda_fp32_engine() { refuse(); }
 std::unique_ptr<Engine> make_cuda_bf16_engine() { refuse(); }
 Card local_card() { refuse(); }
+gpu::GemmTuning tune_local_card(const std::set<gpu::GemmShape>&, gpu::TuneReport) { refuse(); }
 
 }  // namespace hone::cli

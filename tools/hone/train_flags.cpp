@@ -146,6 +146,8 @@ void add_run_options(CLI::App& app, TrainFlags& flags) {
   app.add_option("--on_nonfinite", c.on_nonfinite, "skip or stop")->capture_default_str();
   app.add_option("--cuda_graphs", c.cuda_graphs, "a step's launches as graphs: auto (on a card), true or false")
       ->capture_default_str();
+  app.add_option("--gemm_tuning", c.gemm_tuning,
+                 "file of hone tune: the algorithm of each matrix product (else the GEMM library's own first choice)");
   app.add_option("--config", flags.config_file, "YAML file with these keys; flags override it");
   app.add_option("--device", flags.device, "auto, cpu or cuda")->capture_default_str();
   app.add_option("--threads", flags.threads, "0 = all cores")->check(CLI::Range(0, 4096))->capture_default_str();

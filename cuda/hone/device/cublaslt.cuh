@@ -1,7 +1,7 @@
 // The GEMM library of the driver table, over cuBLASLt. Matrices are row-major here and column-major there: a row-major
 // matrix read by columns is its transpose, so the library forms c^T = op(b)^T op(a)^T with the factors exchanged.
-// For every shape the first algorithm its heuristic offers is kept. All that it may offer repeat their bits: partial
-// sums along k are added in the workspace, in a fixed order, or there are none.
+// For every shape the first algorithm its heuristic offers is kept, or the one that the call names. All that it may
+// offer repeat their bits: partial sums along k are added in the workspace, in a fixed order, or there are none.
 #pragma once
 
 #include <hone/device/driver_cuda.cuh>
@@ -9,11 +9,16 @@
 #include <cublasLt.h>
 
 #include <algorithm>
+#include <array>
+#include <bit>
+#include <cstddef>
 #include <cstdint>
 #include <map>
 #include <memory>
 #include <mutex>
-#include <tuple>
+#include <string>
+#include <string_view>
+#include <vector>
 
 namespace hone::gpu {
 
@@ -46,6 +51,14 @@ inline std::uint32_t alignment_of(const void* data) {
   return static_cast<std::uint32_t>(std::min<std::uintptr_t>(256, address & (~address + 1)));
 }
 
+/// How operands lie.
+struct Alignments {
+  std::uint32_t a, b, c;
+  friend auto operator<=>(const Alignments&, const Alignments&) = default;
+};
+inline constexpr Alignments named_alignments{named_algorithm_alignment, named_algorithm_alignment,
+                                             named_algorithm_alignment};
+
 /// One shape's descriptors and the algorithm chosen for it.
 struct ShapePlan {
   OperationPtr operation;
@@ -67,37 +80,42 @@ class CublasLt {
   int matmul(const MatMulCall& call, void* stream) {
     const std::lock_guard lock(mutex_);
     if (opened_ != 0) return opened_;
-    auto found = plans_.find(key_of(call));
-    if (found == plans_.end()) found = plans_.emplace(key_of(call), make_plan(call)).first;
+    const Key key{call.shape, std::string(call.algorithm),
+                  call.algorithm.empty() ? Alignments{alignment_of(call.a), alignment_of(call.b), alignment_of(call.c)}
+                                         : named_alignments};
+    auto found = plans_.find(key);
+    if (found == plans_.end()) found = plans_.emplace(key, make_plan(key)).first;
     const ShapePlan& plan = found->second;
     if (plan.status != 0) return plan.status;
-    const float beta = call.accumulate ? 1.0f : 0.0f;
+    const float beta = call.shape.accumulate ? 1.0f : 0.0f;
     return status_of(cublasLtMatmul(handle_, plan.operation.get(), &call.alpha, call.b, plan.first.get(), call.a,
                                     plan.second.get(), &beta, call.c, plan.result.get(), call.c, plan.result.get(),
-                                    &plan.algorithm, call.workspace, call.workspace_bytes, stream_from(stream)));
+                                    &plan.algorithm, call.workspace,
+                                    static_cast<std::size_t>(call.shape.workspace_bytes), stream_from(stream)));
+  }
+
+  /// Names of what the heuristic offers for a shape, its first choice first.
+  int algorithms(std::vector<std::string>& out, const GemmShape& shape) {
+    const std::lock_guard lock(mutex_);
+    if (opened_ != 0) return opened_;
+    const ShapePlan plan = describe(shape);
+    if (plan.status != 0) return plan.status;
+    std::vector<Offer> offered;
+    if (const int status = ask(offered, plan, shape, named_alignments, most_offered); status != 0) return status;
+    for (const Offer& one : offered)
+      if (std::string name = name_of(one.algorithm); std::ranges::find(out, name) == out.end())
+        out.push_back(std::move(name));
+    return 0;
   }
 
  private:
-  using Key = std::tuple<DType, DType, DType, std::int64_t, std::int64_t, std::int64_t, std::int64_t, std::int64_t,
-                         std::int64_t, bool, bool, bool, std::size_t, std::uint32_t, std::uint32_t, std::uint32_t>;
-  static Key key_of(const MatMulCall& call) {
-    return {call.a_type,
-            call.b_type,
-            call.c_type,
-            call.m,
-            call.n,
-            call.k,
-            call.lda,
-            call.ldb,
-            call.ldc,
-            call.transpose_a,
-            call.transpose_b,
-            call.accumulate,
-            call.workspace_bytes,
-            alignment_of(call.a),
-            alignment_of(call.b),
-            alignment_of(call.c)};
-  }
+  struct Key {
+    GemmShape shape;
+    std::string algorithm;  ///< its name; empty: the first that is offered
+    Alignments alignments;
+    friend auto operator<=>(const Key&, const Key&) = default;
+  };
+  static constexpr int most_offered = 16;
 
   CublasLt() : opened_(status_of(cublasLtCreate(&handle_))) {}
   ~CublasLt() = default;  // at the end of the program the driver is gone before this is
@@ -112,7 +130,7 @@ class CublasLt {
   }
 
   /// Products in fp32 (for float factors that is not TF32) with the transpositions of the exchanged factors.
-  static OperationPtr operation(const MatMulCall& call, int& status) {
+  static OperationPtr operation(const GemmShape& shape, int& status) {
     cublasLtMatmulDesc_t out = nullptr;
     status = std::max(status, status_of(cublasLtMatmulDescCreate(&out, CUBLAS_COMPUTE_32F, CUDA_R_32F)));
     OperationPtr owner(out);
@@ -121,12 +139,12 @@ class CublasLt {
       status = std::max(status, status_of(cublasLtMatmulDescSetAttribute(out, attribute, &value, sizeof(value))));
     };
     if (status != 0) return owner;
-    set(CUBLASLT_MATMUL_DESC_TRANSA, call.transpose_b);
-    set(CUBLASLT_MATMUL_DESC_TRANSB, call.transpose_a);
+    set(CUBLASLT_MATMUL_DESC_TRANSA, shape.transpose_b);
+    set(CUBLASLT_MATMUL_DESC_TRANSB, shape.transpose_a);
     return owner;
   }
 
-  static PreferencePtr preference(const MatMulCall& call, int& status) {
+  static PreferencePtr preference(const GemmShape& shape, const Alignments& alignments, int& status) {
     cublasLtMatmulPreference_t out = nullptr;
     status = std::max(status, status_of(cublasLtMatmulPreferenceCreate(&out)));
     PreferencePtr owner(out);
@@ -134,34 +152,93 @@ class CublasLt {
       status = std::max(status, status_of(cublasLtMatmulPreferenceSetAttribute(out, attribute, &value, sizeof(value))));
     };
     if (status != 0) return owner;
-    set(CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, static_cast<std::uint64_t>(call.workspace_bytes));
+    set(CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, static_cast<std::uint64_t>(shape.workspace_bytes));
     set(CUBLASLT_MATMUL_PREF_REDUCTION_SCHEME_MASK,
         static_cast<std::uint32_t>(CUBLASLT_REDUCTION_SCHEME_NONE | CUBLASLT_REDUCTION_SCHEME_COMPUTE_TYPE));
-    set(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES, alignment_of(call.b));
-    set(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_B_BYTES, alignment_of(call.a));
-    set(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES, alignment_of(call.c));
-    set(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES, alignment_of(call.c));
+    set(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES, alignments.b);
+    set(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_B_BYTES, alignments.a);
+    set(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES, alignments.c);
+    set(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES, alignments.c);
     return owner;
   }
 
-  ShapePlan make_plan(const MatMulCall& call) const {
+  static ShapePlan describe(const GemmShape& shape) {
     ShapePlan plan;
-    plan.operation = operation(call, plan.status);
-    plan.first = layout(call.b_type, call.transpose_b ? call.n : call.k, call.transpose_b ? call.k : call.n, call.ldb,
-                        plan.status);
-    plan.second = layout(call.a_type, call.transpose_a ? call.k : call.m, call.transpose_a ? call.m : call.k, call.lda,
-                         plan.status);
-    plan.result = layout(call.c_type, call.m, call.n, call.ldc, plan.status);
-    const PreferencePtr wanted = preference(call, plan.status);
+    plan.operation = operation(shape, plan.status);
+    plan.first = layout(shape.b_type, shape.transpose_b ? shape.n : shape.k, shape.transpose_b ? shape.k : shape.n,
+                        shape.ldb, plan.status);
+    plan.second = layout(shape.a_type, shape.transpose_a ? shape.k : shape.m, shape.transpose_a ? shape.m : shape.k,
+                         shape.lda, plan.status);
+    plan.result = layout(shape.c_type, shape.m, shape.n, shape.ldc, plan.status);
+    return plan;
+  }
+
+  /// One that the heuristic offers. It has a name because the library's type has none, which nvcc's vectors stumble
+  /// over.
+  struct Offer {
+    cublasLtMatmulAlgo_t algorithm;
+  };
+
+  /// At most `most` algorithms, as the heuristic ranks them. Whatever it dislikes about a shape, its strides or where
+  /// it lies, there are none.
+  int ask(std::vector<Offer>& out, const ShapePlan& plan, const GemmShape& shape, const Alignments& alignments,
+          int most) const {
+    int status = 0, count = 0;
+    const PreferencePtr wanted = preference(shape, alignments, status);
+    if (status != 0) return status;
+    cublasLtMatmulHeuristicResult_t results[most_offered] = {};
+    const cublasStatus_t found = cublasLtMatmulAlgoGetHeuristic(
+        handle_, plan.operation.get(), plan.first.get(), plan.second.get(), plan.result.get(), plan.result.get(),
+        wanted.get(), std::min(most, most_offered), results, &count);
+    if (found != CUBLAS_STATUS_SUCCESS) count = 0;
+    for (int i = 0; i < count; ++i)
+      if (results[i].state == CUBLAS_STATUS_SUCCESS) out.push_back({results[i].algo});
+    return 0;
+  }
+
+  /// "id 66, tile 20, ...": everything that tells one algorithm from another, so that a file can hold it.
+  static std::string name_of(const cublasLtMatmulAlgo_t& algorithm) {
+    struct Part {
+      const char* name;
+      cublasLtMatmulAlgoConfigAttributes_t attribute;
+    };
+    constexpr std::array parts = {Part{"id", CUBLASLT_ALGO_CONFIG_ID},
+                                  Part{"tile", CUBLASLT_ALGO_CONFIG_TILE_ID},
+                                  Part{"stages", CUBLASLT_ALGO_CONFIG_STAGES_ID},
+                                  Part{"splits", CUBLASLT_ALGO_CONFIG_SPLITK_NUM},
+                                  Part{"reduction", CUBLASLT_ALGO_CONFIG_REDUCTION_SCHEME},
+                                  Part{"swizzle", CUBLASLT_ALGO_CONFIG_CTA_SWIZZLING},
+                                  Part{"custom", CUBLASLT_ALGO_CONFIG_CUSTOM_OPTION},
+                                  Part{"inner", CUBLASLT_ALGO_CONFIG_INNER_SHAPE_ID},
+                                  Part{"cluster", CUBLASLT_ALGO_CONFIG_CLUSTER_SHAPE_ID}};
+    std::string out;
+    for (const Part& part : parts) {
+      std::array<std::byte, sizeof(std::uint32_t)> bytes{};  // some have 16 bits, which little endian puts in front
+      std::size_t written = 0;
+      if (cublasLtMatmulAlgoConfigGetAttribute(&algorithm, part.attribute, bytes.data(), bytes.size(), &written) !=
+              CUBLAS_STATUS_SUCCESS &&
+          cublasLtMatmulAlgoConfigGetAttribute(&algorithm, part.attribute, bytes.data(), sizeof(std::uint16_t),
+                                               &written) != CUBLAS_STATUS_SUCCESS)
+        continue;
+      const auto value = std::bit_cast<std::uint32_t>(bytes);
+      out += fmt::format("{}{} {}", out.empty() ? "" : ", ", part.name, value);
+    }
+    return out;
+  }
+
+  ShapePlan make_plan(const Key& key) const {
+    const std::string& name = key.algorithm;
+    ShapePlan plan = describe(key.shape);
     if (plan.status != 0) return plan;
-    cublasLtMatmulHeuristicResult_t best{};
-    int count = 0;
-    const cublasStatus_t found =
-        cublasLtMatmulAlgoGetHeuristic(handle_, plan.operation.get(), plan.first.get(), plan.second.get(),
-                                       plan.result.get(), plan.result.get(), wanted.get(), 1, &best, &count);
-    // Whatever it dislikes about a shape, its strides or where it lies, hone's own kernel takes.
-    if (found != CUBLAS_STATUS_SUCCESS || count == 0) plan.status = not_supported;
-    plan.algorithm = best.algo;
+    std::vector<Offer> offered;
+    plan.status = ask(offered, plan, key.shape, key.alignments, name.empty() ? 1 : most_offered);
+    if (plan.status != 0) return plan;
+    for (const Offer& one : offered) {
+      if (!name.empty() && name_of(one.algorithm) != name) continue;
+      plan.algorithm = one.algorithm;
+      return plan;
+    }
+    plan.status = not_supported;  // hone's own kernel takes it
     return plan;
   }
 
@@ -171,6 +248,19 @@ class CublasLt {
   std::mutex mutex_;
 };
 
+/// What the library's algorithms and their speed depend on: the card at hand, its driver, the library.
+inline int cublaslt_origin(GemmOrigin* out) {
+  int card = 0;
+  cudaDeviceProp properties{};
+  cudaError_t status = cudaGetDevice(&card);
+  if (status == cudaSuccess) status = cudaGetDeviceProperties(&properties, card);
+  if (status == cudaSuccess) status = cudaDriverGetVersion(&out->driver);
+  out->card = properties.name;
+  out->sm = properties.major * 10 + properties.minor;
+  out->library = fmt::format("cuBLASLt {}", cublasLtGetVersion());
+  return status;
+}
+
 }  // namespace detail
 
 /// The table of a real card with cuBLASLt as its GEMM library.
@@ -178,6 +268,10 @@ inline Driver& cuda_driver_with_cublaslt() {
   static Driver driver = [] {
     Driver out = cuda_driver();
     out.matmul = [](const MatMulCall& call, void* stream) { return detail::CublasLt::instance().matmul(call, stream); };
+    out.matmul_algorithms = [](std::vector<std::string>* names, const GemmShape& shape) {
+      return detail::CublasLt::instance().algorithms(*names, shape);
+    };
+    out.matmul_origin = &detail::cublaslt_origin;
     out.error_text = [](int status) {
       if (status < detail::cublas_base) return cudaGetErrorString(static_cast<cudaError_t>(status));
       return cublasLtGetStatusString(static_cast<cublasStatus_t>(status - detail::cublas_base));

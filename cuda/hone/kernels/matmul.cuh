@@ -246,36 +246,29 @@ void matmul(KernelDevice& device, bool transpose_a, bool transpose_b, const MatM
          MatMulFloatArgs<C>{a, b, args.c, args.m, args.n, args.k, args.alpha, args.accumulate});
 }
 
-/// From this many multiplications on a product is the library's: below, a launch costs more than the work.
-inline constexpr std::int64_t library_products = std::int64_t{1} << 21;
+/// Whether an operand lies where an algorithm may be asked for by name.
+inline bool takes_named_algorithm(const void* data) {
+  return reinterpret_cast<std::uintptr_t>(data) % gpu::named_algorithm_alignment == 0;
+}
 
-/// The product by the device's GEMM library; false where there is none or it has no algorithm for it.
+/// The product by the device's GEMM library, with the algorithm that the device's tuning names, if it has one; false
+/// where there is no library or it has no algorithm for the product.
 template <class A, class B, class C>
 bool multiply_by_library(KernelDevice& device, const MatMulOptions& options, const View<const A, 2>& a,
-                         const View<const B, 2>& b, const View<C, 2>& c, std::int64_t k,
-                         const View<std::byte, 1>& workspace) {
+                         const View<const B, 2>& b, const View<C, 2>& c, const View<std::byte, 1>& workspace) {
   const gpu::Driver& driver = driver_of(device);
-  const std::int64_t m = c.rows(), n = c.extent(1);
-  constexpr bool known_types = std::is_same_v<A, B> && (std::is_same_v<A, bf16> || std::is_same_v<C, float>);
-  if (!known_types || driver.matmul == nullptr || m * n * k < library_products) return false;
-  const gpu::MatMulCall call{.a_type = dtype_of<A>,
-                             .b_type = dtype_of<B>,
-                             .c_type = dtype_of<C>,
-                             .a = a.data,
-                             .b = b.data,
-                             .c = c.data,
-                             .m = m,
-                             .n = n,
-                             .k = k,
-                             .lda = std::max(a.stride, a.extent(1)),
-                             .ldb = std::max(b.stride, b.extent(1)),
-                             .ldc = std::max(c.stride, c.extent(1)),
-                             .transpose_a = options.transpose_a,
-                             .transpose_b = options.transpose_b,
-                             .alpha = static_cast<float>(options.alpha),
-                             .accumulate = options.accumulate,
-                             .workspace = workspace.data,
-                             .workspace_bytes = static_cast<std::size_t>(workspace.extent(0))};
+  const gpu::GemmShape shape = gpu::gemm_shape(options, a, b, c, workspace.extent(0));
+  if (driver.matmul == nullptr || !gpu::is_for_library(shape)) return false;
+  gpu::MatMulCall call{.shape = shape,
+                       .a = a.data,
+                       .b = b.data,
+                       .c = c.data,
+                       .alpha = static_cast<float>(options.alpha),
+                       .workspace = workspace.data};
+  const gpu::GemmTuning* tuning = device.gemm_tuning().get();
+  if (tuning != nullptr && takes_named_algorithm(a.data) && takes_named_algorithm(b.data) &&
+      takes_named_algorithm(c.data))
+    call.algorithm = tuning->algorithm_of(shape);
   const int status = driver.matmul(call, stream_of(device));
   if (status == gpu::not_supported) return false;
   gpu::succeed(driver, status, "matmul by the GEMM library");
@@ -295,7 +288,7 @@ void run(Tag<kernel::MatMul>, KernelDevice& device, const MatMulOptions& options
         "[matmul] op(a) op(b) does not give c ({}, {}): a is ({}, {}){}, b is ({}, {}){}", m, n, a.rows(), a.extent(1),
         options.transpose_a ? " transposed" : "", b.rows(), b.extent(1), options.transpose_b ? " transposed" : "");
   if (m == 0 || n == 0 || (k == 0 && options.accumulate)) return;
-  if (kernel_detail::multiply_by_library(device, options, a, b, c, k, workspace)) return;
+  if (kernel_detail::multiply_by_library(device, options, a, b, c, workspace)) return;
   const MatMulArgs<A, B, C> args{.a = kernel_detail::factor_of(a),
                                  .b = kernel_detail::factor_of(b),
                                  .c = rows_of(c),

@@ -23,6 +23,11 @@ struct MatMul {
   static Traffic traffic(const MatMulOptions& options, const auto& a, const auto& b, const auto& c, const auto&) {
     return {bytes_of(a) + bytes_of(b) + (options.accumulate ? bytes_of(c) : 0), bytes_of(c)};
   }
+  /// What a GEMM library would be asked for.
+  static gpu::GemmShape product(const MatMulOptions& options, const auto& a, const auto& b, const auto& c,
+                                const auto& scratch) {
+    return gpu::gemm_shape(options, a, b, c, scratch.extent(0));
+  }
 };
 }  // namespace kernel
 

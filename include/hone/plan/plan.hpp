@@ -88,6 +88,16 @@ class MetaRun {
     return meta_.work();
   }
 
+  /// The matrix products that f asks for.
+  template <class F>
+  std::set<gpu::GemmShape> products_of(F&& f) {
+    std::set<gpu::GemmShape> out;
+    meta_.collect_products(&out);
+    f();
+    meta_.collect_products(nullptr);
+    return out;
+  }
+
   void count_parameters(Plan& plan) {
     model_.visit_adapters(
         [&](const std::string&, const auto& weight) { plan.adapter_parameters += weight.elements(); });

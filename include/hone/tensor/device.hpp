@@ -13,6 +13,7 @@
 #include <cstddef>
 #include <cstring>
 #include <memory>
+#include <set>
 #include <thread>
 #include <utility>
 
@@ -114,6 +115,8 @@ class Meta {
   Memory& memory() const { return state_->memory; }
   const Target& target() const { return state_->memory.target(); }
   Work& work() const { return state_->work; }
+  /// From now on every matrix product's shape is put into `out`, which outlives that; null: no longer.
+  void collect_products(std::set<gpu::GemmShape>* out) const { state_->products = out; }
 
   /// Books one kernel call, by the conventions of tensor/work.hpp.
   template <class K, class... Args>
@@ -127,6 +130,8 @@ class Meta {
       traffic = detail::TrafficOfViews::of(args...);
     work.bytes_read += traffic.read;
     work.bytes_written += traffic.written;
+    if constexpr (requires { K::product(args...); })
+      if (state_->products != nullptr) state_->products->insert(K::product(args...));
     if constexpr (requires { K::flops(args...); }) work.flops += static_cast<double>(K::flops(args...));
   }
 
@@ -135,6 +140,7 @@ class Meta {
     explicit State(const Target& target) : memory(target, false) {}
     Memory memory;
     Work work;
+    std::set<gpu::GemmShape>* products = nullptr;
   };
   std::shared_ptr<State> state_;
 };

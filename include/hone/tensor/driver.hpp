@@ -6,9 +6,13 @@
 #include <hone/core/dtype.hpp>
 #include <hone/core/error.hpp>
 #include <hone/core/tile_geometry.hpp>
+#include <hone/tensor/gemm_tuning.hpp>
 
 #include <cstddef>
 #include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
 
 namespace hone::gpu {
 
@@ -35,22 +39,20 @@ struct KernelCall {
   const std::size_t* argument_bytes = nullptr;  ///< of each; what a recorded launch has to keep
 };
 
-/// One product by the GEMM library: c = alpha op(a) op(b), plus the old c if `accumulate`. Matrices are row-major with
-/// rows lda, ldb, ldc elements apart; op(a) is (m, k), op(b) is (k, n), and a flag says that the stored matrix is the
-/// transpose. Sums are formed in fp32 (never TF32).
+/// One product by the GEMM library: c = alpha op(a) op(b), plus the old c if the shape accumulates. Sums are formed in
+/// fp32 (never TF32).
 struct MatMulCall {
-  DType a_type = DType::f32, b_type = DType::f32, c_type = DType::f32;
+  GemmShape shape;
   const void* a = nullptr;
   const void* b = nullptr;
   void* c = nullptr;
-  std::int64_t m = 0, n = 0, k = 0;
-  std::int64_t lda = 0, ldb = 0, ldc = 0;
-  bool transpose_a = false, transpose_b = false;
   float alpha = 1;
-  bool accumulate = false;
-  void* workspace = nullptr;
-  std::size_t workspace_bytes = 0;
+  void* workspace = nullptr;        ///< of shape.workspace_bytes
+  std::string_view algorithm = {};  ///< a name out of Driver::matmul_algorithms; empty: the library's first heuristic
 };
+
+/// Where an operand must begin for an algorithm to be asked for by name.
+inline constexpr std::size_t named_algorithm_alignment = 16;
 
 /// What `allocate` answers when a card is full.
 inline constexpr int out_of_memory = 2;  // cudaErrorMemoryAllocation
@@ -90,6 +92,10 @@ struct Driver {
   // work
   int (*launch)(const KernelCall& call, void* stream) = nullptr;
   int (*matmul)(const MatMulCall& call, void* stream) = nullptr;  ///< null: there is no GEMM library
+  /// The names of the library's algorithms for a shape, best guess first, for operands aligned to
+  /// named_algorithm_alignment. Each gives the same bits for the same operands, every time.
+  int (*matmul_algorithms)(std::vector<std::string>* out, const GemmShape& shape) = nullptr;
+  int (*matmul_origin)(GemmOrigin* out) = nullptr;  ///< the card, the driver and the library of that list
   /// The most threads a block of the kernel `function` may have; 1 where it was compiled empty for this card.
   int (*most_threads)(int* out, const void* function) = nullptr;
   /// What the card's bulk copies take for the tiles of a tensor: a CUtensorMap, or the emulator's TileMap.

@@ -10,6 +10,7 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <utility>
 
 namespace hone::gpu {
 
@@ -86,6 +87,7 @@ struct DeviceState {
   Stream stream;
   Memory memory;
   bool writing_graph = false;  ///< the stream is captured
+  std::shared_ptr<const GemmTuning> gemm_tuning;
 };
 
 /// What the device tags of a GPU have in common: a cheap handle on one state.
@@ -104,6 +106,9 @@ class DeviceHandle {
   void copy_out(void* to, const void* from, std::size_t bytes) const { state_->copy_out(to, from, bytes); }
   /// Says that the stream's work is being written down (see Graph), or no longer.
   void set_writing_graph(bool writing) const { state_->writing_graph = writing; }
+  /// What chooses the GEMM library's algorithms; null: the library does. See use_gemm_tuning() in tune_gemms.hpp.
+  const std::shared_ptr<const GemmTuning>& gemm_tuning() const { return state_->gemm_tuning; }
+  void set_gemm_tuning(std::shared_ptr<const GemmTuning> tuning) const { state_->gemm_tuning = std::move(tuning); }
   /// Waits until all work given so far is done; errors of kernels surface here.
   void synchronize() const { state_->synchronize(); }
 

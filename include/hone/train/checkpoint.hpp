@@ -33,6 +33,7 @@ struct TrainerState {
   std::int64_t evaluations_without_gain = 0;
   std::string isa;          ///< path through the kernels: another one rounds differently
   std::string fingerprint;  ///< of data and configuration: a run resumes only what it began
+  std::string gemm_tuning;  ///< hash of the table that chose the GEMM library's algorithms; empty: it chose itself
 
   nlohmann::json to_json() const {
     return {{"step", step},
@@ -47,7 +48,8 @@ struct TrainerState {
             {"best_step", best_step},
             {"evaluations_without_gain", evaluations_without_gain},
             {"isa", isa},
-            {"fingerprint", fingerprint}};
+            {"fingerprint", fingerprint},
+            {"gemm_tuning", gemm_tuning}};
   }
   static TrainerState from_json(const nlohmann::json& json, const std::string& origin) {
     const auto count = [&](const char* key) { return get_int(json, key, origin, 0); };
@@ -63,7 +65,8 @@ struct TrainerState {
                      count("best_step"),
                      count("evaluations_without_gain"),
                      get_string(json, "isa", origin),
-                     get_string(json, "fingerprint", origin)};
+                     get_string(json, "fingerprint", origin),
+                     find_string(json, "gemm_tuning", origin).value_or("")};  // runs begun before there were tables
     return out;
   }
 };

@@ -91,6 +91,7 @@ struct TrainConfig {
   std::string resume = "false";       ///< false, true (the newest checkpoint of output_dir), or a checkpoint's path
   std::string on_nonfinite = "skip";  ///< skip, stop
   std::string cuda_graphs = "auto";   ///< auto, true, false; auto: on a card. The bits are the same
+  std::string gemm_tuning;            ///< file of `hone tune`; empty: the GEMM library chooses its algorithms
   std::int64_t vram_budget = 0;       ///< bytes of the device, 0 = none
 
   bool full() const { return method == "full"; }

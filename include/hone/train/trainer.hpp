@@ -8,6 +8,7 @@
 #include <hone/train/checkpoint.hpp>
 #include <hone/train/configured_step.hpp>
 #include <hone/train/fingerprint.hpp>
+#include <hone/train/gemm_tuning_scope.hpp>
 #include <hone/train/run_layout.hpp>
 #include <hone/train/run_log.hpp>
 #include <hone/train/stage_table.hpp>
@@ -57,6 +58,8 @@ class Trainer {
   }
 
   TrainSummary run() {
+    const GemmTuningScope<D> tuning(device_, config_.gemm_tuning);
+    state_.gemm_tuning = tuning.hash();
     enforce_budget();
     fingerprint_ = fingerprint(config_, policy_, data_, layout_.total_steps);
     reserve_slabs(plan(), device_);
@@ -139,6 +142,8 @@ class Trainer {
     console_.line(fmt::format("steps: {} of {} x {} rows, {} on {} ({} threads, {})", layout_.total_steps,
                               config_.gradient_accumulation_steps, config_.batch_size, policy_.name,
                               name_of(device_.target().kind), device_.target().threads, name_of(device_.target().isa)));
+    if (!state_.gemm_tuning.empty())
+      console_.line(fmt::format("matrix products go by the GEMM tuning {}", state_.gemm_tuning));
   }
 
   // --- resuming ---
@@ -163,10 +168,11 @@ class Trainer {
   }
 
   void resume(TrainingStep<T, D, C>& step, const std::filesystem::path& folder) {
-    state_ = read_trainer_state(folder);
+    const std::string gemm_tuning = std::exchange(state_, read_trainer_state(folder)).gemm_tuning;
     check(state_.fingerprint == fingerprint_,
           "resume: [{}] belongs to a run with other data, another base or other settings; start anew without --resume",
           folder.string());
+    check_same_gemm_tuning(state_.gemm_tuning, gemm_tuning, folder.string());
     load_checkpoint(step, state_, folder);
     remove_checkpoints_after(config_.output_dir, state_.step);
     const auto isa = name_of(device_.target().isa);
