@@ -21,6 +21,15 @@
 
 namespace hone {
 
+/// What of a step is kept in the host's memory. The bits are the same; on the processor nothing changes.
+struct Offload {
+  bool optimizer = false;    ///< moments and fp32 master copies
+  bool activations = false;  ///< the inputs that Recompute::full keeps of the layers; nothing without it
+
+  bool any() const { return optimizer || activations; }
+  friend bool operator==(const Offload&, const Offload&) = default;
+};
+
 /// Everything about a step but the model and the data.
 struct StepConfig {
   Method method = LoraTuning{};
@@ -29,6 +38,7 @@ struct StepConfig {
   std::int64_t loss_chunk = 0;  ///< see Llama::loss_chunk
   std::variant<AdamWOptions, SgdOptions> optimizer = AdamWOptions{};
   std::uint64_t seed = 42;  ///< of dropout
+  Offload offload = {};
 };
 
 /// On a card nothing here waits for it but what says so: batches go there through pinned memory, and losses, norm and
@@ -212,10 +222,12 @@ class TrainingStep {
   static AnyOptimizer prepare(Llama<T, D>& model, const StepConfig& config) {
     std::visit([&](const auto& method) { method.prepare(model, config.policy); }, config.method);
     model.recompute = config.recompute;
+    model.offload_activations(config.offload.activations && config.recompute == Recompute::full);
     model.loss_chunk = config.loss_chunk;
     return std::visit(
         [&](auto options) -> AnyOptimizer {
           options.update = config.policy.update;
+          if (config.offload.optimizer && options.offload_chunk == 0) options.offload_chunk = default_offload_chunk;
           return make_optimizer(model.trainable_parameters(), options);
         },
         config.optimizer);
