@@ -15,6 +15,8 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <span>
+#include <string>
 #include <utility>
 #include <variant>
 #include <vector>
@@ -29,6 +31,24 @@ struct Offload {
   bool any() const { return optimizer || activations; }
   friend bool operator==(const Offload&, const Offload&) = default;
 };
+
+/// What a list of "optimizer" and "activations" names.
+inline Offload offload_named(std::span<const std::string> names) {
+  Offload out;
+  for (const std::string& name : names) {
+    check(name == "optimizer" || name == "activations",
+          "offload: '{}' cannot be offloaded; optimizer and activations can", name);
+    (name == "optimizer" ? out.optimizer : out.activations) = true;
+  }
+  return out;
+}
+/// The way back.
+inline std::vector<std::string> names_of(const Offload& offload) {
+  std::vector<std::string> out;
+  if (offload.optimizer) out.emplace_back("optimizer");
+  if (offload.activations) out.emplace_back("activations");
+  return out;
+}
 
 /// Everything about a step but the model and the data.
 struct StepConfig {
