@@ -100,6 +100,7 @@
 #include <hone/ops/lm_head_cross_entropy.hpp>
 #include <hone/ops/lora.hpp>
 #include <hone/ops/matmul.hpp>
+#include <hone/ops/offload.hpp>
 #include <hone/ops/permute.hpp>
 #include <hone/ops/qk_norm_rope.hpp>
 #include <hone/ops/recompute.hpp>
@@ -116,6 +117,7 @@
 #include <hone/ops/unary.hpp>
 #include <hone/ops/virtual_tokens.hpp>
 #include <hone/optim/adamw.hpp>
+#include <hone/optim/offload.hpp>
 #include <hone/optim/optimizer.hpp>
 #include <hone/optim/schedule.hpp>
 #include <hone/optim/sgd.hpp>
@@ -148,6 +150,7 @@
 #include <hone/step/step_reports.hpp>
 #include <hone/tensor/activation.hpp>
 #include <hone/tensor/attention_shape.hpp>
+#include <hone/tensor/copy_lane.hpp>
 #include <hone/tensor/cuda.hpp>
 #include <hone/tensor/device.hpp>
 #include <hone/tensor/driver.hpp>

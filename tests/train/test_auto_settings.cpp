@@ -91,3 +91,20 @@ TEST_CASE("an unstated max_length is 1024 or the model's context") {
   config.max_length = 513;
   CHECK_THROWS_AS(with_defaults(config, small_model()), Error);
 }
+
+TEST_CASE("offload: activations want full recompute, which auto then chooses") {
+  TrainConfig config = automatic();
+  config.offload = {"activations", "optimizer"};
+  validate_settings(config);
+  CHECK(resolve(config, 1 << 20).gradient_checkpointing == "full");
+  const StepConfig step = step_config(resolve(config, 1 << 20), policy::bf16);
+  CHECK(step.offload == Offload{.optimizer = true, .activations = true});
+  config.gradient_checkpointing = "selective";
+  CHECK_THROWS_WITH_AS(validate_settings(config),
+                       "offload: activations are the inputs of recomputed layers, so it wants gradient_checkpointing "
+                       "full, not selective",
+                       Error);
+  config.offload = {"weights"};
+  CHECK_THROWS_WITH_AS(validate_settings(config),
+                       "offload: 'weights' is not supported; choose one of optimizer, activations", Error);
+}

@@ -55,6 +55,7 @@ inline void read_run(const nlohmann::json& row, PublishedRun& run, std::string_v
   text("optimizer", run.optimizer);
   number("bytes_per_parameter", run.bytes_per_parameter);
   if (find_key(row, "target_modules", origin) != nullptr) run.target_modules = strings(row, "target_modules", origin);
+  if (find_key(row, "offload", origin) != nullptr) run.offload = offload_named(strings(row, "offload", origin));
   constexpr std::array<std::string_view, 3> recompute = {"none", "selective", "full"};
   if (const auto name = find_string(row, "gradient_checkpointing", origin))
     run.recompute = value_named<Recompute>(recompute, *name, "gradient_checkpointing", origin);
@@ -75,7 +76,7 @@ inline void check_keys(const nlohmann::json& row, std::string_view origin) {
                                                                  "needs",        "verdict",
                                                                  "tolerance",    "because",
                                                                  "quantity",     "agrees_with",
-                                                                 "what"});
+                                                                 "what",         "offload"});
   for (const auto& [key, value] : row.items())
     check(std::ranges::find(known, key) != known.end(), "[{}] \"{}\" is not a key of a published figure", origin, key);
 }

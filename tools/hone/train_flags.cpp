@@ -99,6 +99,8 @@ void add_method_options(CLI::App& app, TrainFlags& flags) {
   app.add_flag("--from_scratch", c.from_scratch, "start from random weights (config.json alone is read)");
   app.add_option("--dtype", c.dtype, "auto, fp32, mixed, bf16")->capture_default_str();
   app.add_option("--gradient_checkpointing", c.gradient_checkpointing, "none, selective, full")->capture_default_str();
+  app.add_option("--offload", flags.offload,
+                 "optimizer, activations: kept in the host's memory beside a card; activations with full");
   app.add_option("--loss_chunk", c.loss_chunk, "tokens of the output projection at a time, 0 = about 8 Mi logits")
       ->capture_default_str();
   app.add_option("--vram_budget", flags.budget, "refuse to need more live device memory than this (24GiB)");
@@ -187,6 +189,7 @@ void settle(TrainFlags& flags) {
   }
   if (!flags.budget.empty()) config.vram_budget = parse_bytes("vram_budget", flags.budget);
   if (config.resume.empty()) config.resume = "true";
+  if (!flags.offload.empty()) config.offload = split_list(flags.offload);
   if (!flags.unquantised.empty()) config.llm_int8_skip_modules = split_list(flags.unquantised);
   if (config.method == "qlora") {
     config.method = "lora";

@@ -13,7 +13,7 @@ struct TrainFlags {
   TrainConfig config;
   std::string device = "auto", targets, feedforward, budget, config_file;
   std::string excluded, ranks, alphas, layers, layer_lists, whole_modules;  // lists, as they are typed
-  std::string unquantised, stack, earlier;
+  std::string unquantised, offload, stack, earlier;
   int threads = 0;
   bool quiet = false, dry_run = false;  // of training; a file that both commands read may hold them
 };

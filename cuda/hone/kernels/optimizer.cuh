@@ -86,6 +86,7 @@ struct StepRecord {
   State states[2];
   std::int64_t count;
   std::uint64_t offset;
+  std::int64_t first;
   double weight_decay;
   unsigned first_block;
 
@@ -133,7 +134,7 @@ __device__ void step_elements(const ParameterStep<Update>& step, const StepRecor
   }
   if constexpr (std::is_same_v<T, bf16>) {
     if (step.stochastic && item.master == nullptr) {
-      const ElementWords<N> words(step.seed, item.offset, span.at);
+      const ElementWords<N> words(step.seed, item.offset, span.drawn_at);
       HONE_UNROLL
       for (int i = 0; i < N; ++i) narrow[i] = round_by_chance(values[i], words.words[i]);
     }
@@ -165,7 +166,8 @@ __global__ void __launch_bounds__(optimizer_threads) step_kernel(
        of_warp += optimizer_threads * V) {
     const std::int64_t at = of_warp + std::int64_t{lane} * V, left = end - at;
     const int count = left >= V ? V : left > 0 ? static_cast<int>(left) : 0;
-    step_elements<V>(step, item, shared, {at, count, aligned && count == V, step.seed, state_stream(item.offset)});
+    step_elements<V>(step, item, shared,
+                     {at, count, aligned && count == V, step.seed, state_stream(item.offset), item.first + at});
   }
 }
 
@@ -217,6 +219,7 @@ void step(KernelDevice& device, const char* name, const typename Update::Scalars
                   .states = {state_of<S>(*first), second != nullptr ? state_of<S>(*second) : State{}},
                   .count = one.weight.extent(0),
                   .offset = one.offset,
+                  .first = one.first,
                   .weight_decay = one.weight_decay,
                   .first_block = 0};
   };

@@ -56,6 +56,7 @@ struct Span {
   int count;
   bool whole;
   std::uint64_t seed, stream;  // of rounding the states
+  std::int64_t drawn_at;       // the place of `at` in that stream
 };
 
 /// A state as tensors of M. A state of bf16 is rounded by chance: with betas near 1 a step changes it by less than
@@ -82,7 +83,7 @@ struct DirectState {
     if (data == nullptr) return;
     M kept[N];
     if constexpr (std::is_same_v<M, bf16>) {
-      const ElementWords<N> words(span.seed, span.stream, span.at);
+      const ElementWords<N> words(span.seed, span.stream, span.drawn_at);
       HONE_UNROLL
       for (int i = 0; i < N; ++i) kept[i] = round_by_chance(values[i], words.words[i] << (16 * I));
     } else {

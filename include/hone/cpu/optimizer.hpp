@@ -55,14 +55,15 @@ struct ParameterAccess {
   float* master;    // null: none
   bool stochastic;  // bf16 without a master copy only
   std::uint64_t seed, offset;
+  std::int64_t first;  // place of element 0 in that stream
 };
 
 template <class T, class G, class Scalars>
 ParameterAccess<T> access(const Scalars& scalars, const StepNumbers& numbers, const OptimizedView<T, G>& one) {
   float* wide = wanted(one.master) ? packed_data("optimizer master", one.master) : nullptr;
   const bool stochastic = scalars.stochastic_rounding && wide == nullptr && std::is_same_v<T, bf16>;
-  return {packed_data("optimizer parameter", one.weight), wide, stochastic,
-          scalars.seed + static_cast<std::uint64_t>(numbers.step), one.offset};
+  return {packed_data("optimizer parameter", one.weight),          wide,       stochastic,
+          scalars.seed + static_cast<std::uint64_t>(numbers.step), one.offset, one.first};
 }
 
 /// values[i] = parameter at + i, i < count.
@@ -88,7 +89,7 @@ HONE_ALWAYS_INLINE void write_parameters(const ParameterAccess<T>& to, std::int6
     if (to.stochastic) {
       std::uint32_t words[philox_chunk];
       for (std::int64_t begin = 0; begin < count; begin += philox_chunk) {
-        philox_words(to.seed, to.offset, static_cast<std::uint64_t>(at + begin) / 4, words);
+        philox_words(to.seed, to.offset, static_cast<std::uint64_t>(to.first + at + begin) / 4, words);
         const std::int64_t here = count - begin < philox_chunk ? count - begin : philox_chunk;
         for (std::int64_t i = 0; i < here; ++i)
           parameter[begin + i] = round_stochastically(values[begin + i], words[i]);
@@ -187,7 +188,8 @@ HONE_ALWAYS_INLINE void write_moments(const ParameterAccess<T>& target, const St
   if (first.half != nullptr) {
     std::uint32_t words[optimizer_chunk];
     for (std::int64_t begin = 0; begin < count; begin += philox_chunk)
-      philox_words(target.seed, state_stream(target.offset), static_cast<std::uint64_t>(at + begin) / 4, words + begin);
+      philox_words(target.seed, state_stream(target.offset), static_cast<std::uint64_t>(target.first + at + begin) / 4,
+                   words + begin);
     write_halves(first, at, count, m, words, 0);
     write_halves(second, at, count, v, words, 16);
   }

@@ -15,7 +15,12 @@ class Backing {
   /// `bytes`, a multiple of `alignment` and not 0, at a multiple of it; null when there are none left.
   virtual std::byte* allocate(std::size_t bytes, std::size_t alignment) = 0;
   virtual void release(std::byte* data) noexcept = 0;
-  /// Fills with 0xff, which is NaN in every floating type.
+  /// The same of the host's memory, where a device's copies read and write while the host goes on.
+  virtual std::byte* allocate_host(std::size_t bytes, std::size_t alignment) {
+    return static_cast<std::byte*>(std::aligned_alloc(alignment, bytes));
+  }
+  virtual void release_host(std::byte* data) noexcept { std::free(data); }
+  /// Fills bytes of either with 0xff, which is NaN in every floating type.
   virtual void poison(std::byte* data, std::size_t bytes) = 0;
   /// A line for an out-of-memory message that says how full this memory is; may be empty.
   virtual std::string state() const { return {}; }
@@ -23,10 +28,8 @@ class Backing {
 
 class HostBacking final : public Backing {
  public:
-  std::byte* allocate(std::size_t bytes, std::size_t alignment) override {
-    return static_cast<std::byte*>(std::aligned_alloc(alignment, bytes));
-  }
-  void release(std::byte* data) noexcept override { std::free(data); }
+  std::byte* allocate(std::size_t bytes, std::size_t alignment) override { return allocate_host(bytes, alignment); }
+  void release(std::byte* data) noexcept override { release_host(data); }
   void poison(std::byte* data, std::size_t bytes) override { std::memset(data, 0xff, bytes); }
 };
 

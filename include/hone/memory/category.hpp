@@ -8,7 +8,7 @@
 
 namespace hone {
 
-/// `host` (dataset, tokenizer, tape, staging) is counted apart from the device's bytes.
+/// `host` (staging, and what a step keeps in the host's memory) is counted apart from the device's bytes.
 enum class Category : std::uint8_t { weights, gradients, optimizer, activations, workspace, kv_cache, host };
 
 inline constexpr std::array all_categories = {Category::weights,     Category::gradients, Category::optimizer,

@@ -3,6 +3,7 @@
 //   - a plan: a step's temporaries sit at offsets packed ahead of time, replayed by allocation number;
 //   - online: code that has no plan gets cached blocks (a free one at most twice as large is taken again), and memory
 //     grows until that cache is warm.
+// Category::host is memory of the host, where its device can reach it, and has slabs and a cache of its own.
 #pragma once
 
 #include <hone/core/checked.hpp>
@@ -42,11 +43,12 @@ class Memory {
   /// Bytes of `backing`; none: as Meta.
   Memory(Target target, std::unique_ptr<Backing> backing) : target_(target), backing_(std::move(backing)) {}
   ~Memory() {
-    for (auto& [bytes, blocks] : cache_)
-      for (std::byte* block : blocks) backing_->release(block);
-    for (auto& slabs : slabs_)
-      for (auto& slab : slabs) backing_->release(slab.data);
-    if (plan_.data != nullptr) backing_->release(plan_.data);
+    for (const bool host : {false, true})
+      for (auto& [bytes, blocks] : cache_of(host))
+        for (std::byte* block : blocks) system_release(block, host);
+    for (const Category category : all_categories)
+      for (auto& slab : slabs_[index_of(category)]) system_release(slab.data, category == Category::host);
+    if (plan_.data != nullptr) system_release(plan_.data, false);
   }
   Memory(const Memory&) = delete;
   Memory& operator=(const Memory&) = delete;
@@ -93,7 +95,8 @@ class Memory {
   void reserve_slab(Category category, std::int64_t bytes) {
     const std::lock_guard lock(mutex_);
     if (!backed() || bytes == 0) return;
-    slabs_[index_of(category)].push_back({system_allocate(bytes, name_of(category)), bytes, 0, 0});
+    slabs_[index_of(category)].push_back(
+        {system_allocate(bytes, name_of(category), category == Category::host), bytes, 0, 0});
   }
 
   // Recording: between the two calls, temporaries are traced.
@@ -150,9 +153,9 @@ class Memory {
 
   void grow_plan(std::int64_t bytes) {
     if (!backed() || plan_.bytes >= bytes) return;
-    if (plan_.data != nullptr) backing_->release(plan_.data);
+    if (plan_.data != nullptr) system_release(plan_.data, false);
     plan_ = {};
-    plan_ = {system_allocate(bytes, "step temporaries"), bytes, 0, 0};
+    plan_ = {system_allocate(bytes, "step temporaries", false), bytes, 0, 0};
   }
 
   void refuse_above_budget(const Block& block, std::string_view name) {
@@ -174,13 +177,14 @@ class Memory {
       ++slab.live;
       return;
     }
-    take_cached(block, name);
+    take_cached(block, name, category == Category::host);
   }
 
   /// The smallest free block that fits without wasting more than it holds; else a new one of the size asked for.
-  void take_cached(Block& block, std::string_view name) {
+  void take_cached(Block& block, std::string_view name, bool host) {
+    auto& cache = cache_of(host);
     const std::int64_t wanted = std::max(block.bytes, target_.alignment);
-    for (auto size = cache_.lower_bound(wanted); size != cache_.end() && size->first <= 2 * wanted; ++size) {
+    for (auto size = cache.lower_bound(wanted); size != cache.end() && size->first <= 2 * wanted; ++size) {
       if (size->second.empty()) continue;
       block.cached = size->first;
       block.data = size->second.back();
@@ -188,8 +192,8 @@ class Memory {
       return;
     }
     block.cached = wanted;
-    cache_.try_emplace(block.cached);  // so that release() finds its list
-    block.data = system_allocate(block.cached, name);
+    cache.try_emplace(block.cached);  // so that release() finds its list
+    block.data = system_allocate(block.cached, name, host);
   }
 
   void poison(const Block& block) {
@@ -202,7 +206,8 @@ class Memory {
   }
 
   void give_back(const Block& block) noexcept {
-    if (block.cached > 0) cache_.find(block.cached)->second.push_back(block.data);
+    const bool host = block.entry->category == Category::host;
+    if (block.cached > 0) cache_of(host).find(block.cached)->second.push_back(block.data);
     if (block.in_slab) leave_slab(block);
   }
 
@@ -211,7 +216,7 @@ class Memory {
     for (auto slab = slabs.begin(); slab != slabs.end(); ++slab) {
       if (block.data < slab->data || block.data >= slab->data + slab->bytes) continue;
       if (--slab->live == 0) {
-        backing_->release(slab->data);
+        system_release(slab->data, block.entry->category == Category::host);
         slabs.erase(slab);
       }
       return;
@@ -227,15 +232,21 @@ class Memory {
     ++replayed_;
   }
 
-  std::byte* system_allocate(std::int64_t bytes, std::string_view name) {
+  std::byte* system_allocate(std::int64_t bytes, std::string_view name, bool host) {
     ++system_allocations_;
     const auto wanted = static_cast<std::size_t>(std::max(bytes, target_.alignment));
-    std::byte* data = backing_->allocate(wanted, static_cast<std::size_t>(target_.alignment));
+    const auto alignment = static_cast<std::size_t>(target_.alignment);
+    std::byte* data = host ? backing_->allocate_host(wanted, alignment) : backing_->allocate(wanted, alignment);
     if (data == nullptr)
-      throw OutOfMemory(fmt::format("[memory] the system has no {} for {}\n{}{}", human_bytes(bytes), name,
-                                    backing_->state(), ledger_.report()));
+      throw OutOfMemory(fmt::format("[memory] the {} has no {} for {}\n{}{}", host ? "host" : "system",
+                                    human_bytes(bytes), name, host ? "" : backing_->state(), ledger_.report()));
     return data;
   }
+  void system_release(std::byte* data, bool host) noexcept {
+    host ? backing_->release_host(data) : backing_->release(data);
+  }
+  using Cache = std::map<std::int64_t, std::vector<std::byte*>>;
+  Cache& cache_of(bool host) { return cache_[host ? 1 : 0]; }
 
   Target target_;
   std::unique_ptr<Backing> backing_;
@@ -251,7 +262,7 @@ class Memory {
   Trace trace_;
   Slab plan_;
   std::array<std::vector<Slab>, all_categories.size()> slabs_{};
-  std::map<std::int64_t, std::vector<std::byte*>> cache_;
+  std::array<Cache, 2> cache_;  // of the device and of the host
   mutable std::mutex mutex_;
 };
 

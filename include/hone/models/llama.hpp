@@ -8,6 +8,7 @@
 #include <hone/ops/checkpoint.hpp>
 #include <hone/ops/embedding.hpp>
 #include <hone/ops/lm_head_cross_entropy.hpp>
+#include <hone/ops/offload.hpp>
 #include <hone/ops/residual_add.hpp>
 
 #include <map>
@@ -48,6 +49,13 @@ class Llama {
   const LlamaConfig& config() const { return config_; }
   const D& device() const { return device_; }
   Recompute recompute = Recompute::none;
+  /// With Recompute::full the layers' inputs wait in the host's memory for their backward. The bits are the same; a
+  /// forward pass must then be differentiated before the next begins. Nothing changes on the processor.
+  void offload_activations(bool on) {
+    host_inputs_ = on && has_own_memory(device_) ? std::make_shared<HostInputs<D>>(device_) : nullptr;
+  }
+  /// Where they wait, or null.
+  const std::shared_ptr<HostInputs<D>>& host_inputs() const { return host_inputs_; }
   std::int64_t loss_chunk = 0;  ///< tokens that go through the output projection at a time, 0: about 8 Mi logits
   /// Keys of adapters' configs that mean nothing here, as JSON objects by the adapter's name: to be saved again.
   std::map<std::string, std::string> kept_keys;
@@ -292,19 +300,23 @@ class Llama {
   /// The same values; each layer keeps its input only.
   Tensor<T, D> run_layers_recomputed(const Tensor<T, D>& embedded, const LayerContext<T, D>& context) const {
     Tensor<T, D> residual = embedded;
-    for (const auto& layer : layers_)
-      residual = checkpoint(
-          [&layer, context, eps = config_.rms_norm_eps](const Tensor<T, D>& x) {
-            const auto out = layer(x, rms_norm(x, layer.input_norm(), eps), context);
-            return residual_add(out.residual, out.delta);
-          },
-          residual);
+    std::shared_ptr<OffloadedInputs<T, D>> offloaded;
+    if (host_inputs_ != nullptr)
+      offloaded = std::make_shared<OffloadedInputs<T, D>>(host_inputs_, config_.num_hidden_layers, residual);
+    for (const auto& layer : layers_) {
+      const auto run = [&layer, context, eps = config_.rms_norm_eps](const Tensor<T, D>& x) {
+        const auto out = layer(x, rms_norm(x, layer.input_norm(), eps), context);
+        return residual_add(out.residual, out.delta);
+      };
+      residual = offloaded != nullptr ? checkpoint_offloaded(run, residual, offloaded) : checkpoint(run, residual);
+    }
     return rms_norm(residual, norm_, config_.rms_norm_eps);
   }
 
   LlamaConfig config_;
   D device_;
   std::shared_ptr<GradientTokens> tokens_;
+  std::shared_ptr<HostInputs<D>> host_inputs_;  // null: layer inputs stay on the device
   bool trainable_is_chosen_ = false;
   VirtualTokens virtual_inputs_, virtual_keys_values_;
   std::vector<BypassAt<LookupSite<T, D>>> lookup_bypasses_;

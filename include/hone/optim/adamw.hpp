@@ -34,6 +34,7 @@ struct AdamWOptions {
   double max_grad_norm = 1.0;
   WeightUpdate update = WeightUpdate::plain;
   std::uint64_t seed = 0;
+  std::int64_t offload_chunk = 0;  ///< see OptimizerOptions
   MomentType moments = MomentType::full;
 };
 
@@ -66,7 +67,7 @@ class AdamW : public Optimizer<D, AdamWRule> {
       : Optimizer<D, AdamWRule>(std::move(parameters),
                                 AdamWRule{options.beta1, options.beta2, options.epsilon, options.moments},
                                 {options.learning_rate, options.weight_decay, options.decay_vectors,
-                                 options.max_grad_norm, options.update, options.seed}) {}
+                                 options.max_grad_norm, options.update, options.seed, options.offload_chunk}) {}
 };
 
 }  // namespace hone

@@ -4,12 +4,14 @@
 #include <hone/cpu/optimizer.hpp>
 #include <hone/nn/parameter.hpp>
 #include <hone/ops/lm_head_cross_entropy.hpp>
+#include <hone/optim/offload.hpp>
 #include <hone/optim/state.hpp>
 #include <hone/tensor/optimizer_scalars.hpp>
 
 #include <array>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <tuple>
@@ -47,6 +49,9 @@ struct OptimizerOptions {
   double max_grad_norm = 1.0;  ///< 0 = no clipping
   WeightUpdate update = WeightUpdate::plain;
   std::uint64_t seed = 0;  ///< of stochastic rounding
+  /// Unless 0, states and master copies are in the host's memory, and come to the device in chunks of this many bytes.
+  /// at most (fewer where all are few). The bits are the same. Nothing changes on the processor.
+  std::int64_t offload_chunk = 0;
 };
 
 /// What one step() did.
@@ -108,6 +113,9 @@ class Optimizer {
   Optimizer(ParameterList<D> parameters, const Rule& rule, const OptimizerOptions& options)
       : rule_(rule), options_(options), tokens_(std::move(parameters.tokens)) {
     check(!parameters.items.empty(), "[optimizer] there is no trainable parameter");
+    const bool cpu = std::visit([](const auto& weight) { return weight.device().target().kind == DeviceKind::cpu; },
+                                parameters.items.front().value);
+    state_category_ = options.offload_chunk > 0 && !cpu ? Category::host : Category::optimizer;
     std::int64_t blocks = 0;
     for (auto& item : parameters.items) {
       std::visit([&](const auto& weight) { add(item.name, weight); }, item.value);
@@ -116,6 +124,8 @@ class Optimizer {
     partials_ = Tensor<double, D>::empty(device(), {blocks}, {Category::optimizer, "norm partials"});
     numbers_ =
         Tensor<StepNumbers, D>::from(device(), {1}, std::array{StepNumbers{}}, {Category::optimizer, "step numbers"});
+    if (state_category_ == Category::host)
+      offloaded_.emplace(device(), detail::offload_chunk(options.offload_chunk, state_bytes()));
   }
 
   double learning_rate() const { return options_.learning_rate; }
@@ -162,7 +172,8 @@ class Optimizer {
     gather();
     begin();
     const StepRounding rounding{options_.update == WeightUpdate::stochastic_rounding, options_.seed};
-    each_type([&](const auto& parameters) { rule_.apply(device(), rounding, numbers_.template in<1>(), parameters); });
+    const auto apply = [&](auto parameters) { rule_.apply(device(), rounding, numbers_.template in<1>(), parameters); };
+    each_type([&](auto parameters) { offloaded_ ? offloaded_->update(parameters, apply) : apply(parameters); });
   }
 
   /// Forgets all gradients and the tokens they are the sum over.
@@ -203,14 +214,20 @@ class Optimizer {
     check(weight.requires_grad(), "[optimizer] parameter {} is frozen", name);
     Item<T> item{name, weight, {}, {}};
     for (std::size_t i = 0; i < rule_.state_count(); ++i)
-      item.states.push_back(detail::zero_state<Accumulator<T>>(weight.device(), weight.shape(), Rule::state_names[i],
-                                                               rule_.state_type(name), static_cast<std::int64_t>(i),
-                                                               maps_));
+      item.states.push_back(
+          detail::zero_state<Accumulator<T>>(weight.device(), weight.shape(), {state_category_, Rule::state_names[i]},
+                                             rule_.state_type(name), static_cast<std::int64_t>(i), maps_));
     if (options_.update == WeightUpdate::master && sizeof(T) < sizeof(float)) {
-      item.master = Tensor<float, D>::empty(weight.device(), weight.shape(), {Category::optimizer, "master"});
+      item.master = Tensor<float, D>::empty(weight.device(), weight.shape(), {state_category_, "master"});
       copy_into(weight, item.master);
     }
     items_.emplace_back(std::move(item));
+  }
+
+  std::int64_t state_bytes() {
+    std::int64_t out = 0;
+    visit_state([&](const std::string&, const auto& state) { out += state.bytes(); });
+    return out;
   }
 
   template <class F>
@@ -288,6 +305,7 @@ class Optimizer {
   Rule rule_;
   OptimizerOptions options_;
   std::shared_ptr<GradientTokens> tokens_;
+  Category state_category_ = Category::optimizer;
   std::vector<std::variant<Item<float>, Item<bf16>, Item<double>>> items_;
   template <class T, class G>
   using Views = std::vector<OptimizedView<T, G>>;
@@ -295,6 +313,7 @@ class Optimizer {
   Tensor<double, D> partials_;
   Tensor<StepNumbers, D> numbers_;
   Tensor<DynamicMap, D> maps_;  // of states of 8 bits, else undefined
+  std::optional<OffloadedStates<D>> offloaded_;
 };
 
 }  // namespace hone

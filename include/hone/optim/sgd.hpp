@@ -30,6 +30,7 @@ struct SgdOptions {
   double max_grad_norm = 1.0;
   WeightUpdate update = WeightUpdate::plain;
   std::uint64_t seed = 0;
+  std::int64_t offload_chunk = 0;  ///< see OptimizerOptions
 };
 
 struct SgdRule {
@@ -54,7 +55,7 @@ class Sgd : public Optimizer<D, SgdRule> {
   Sgd(ParameterList<D> parameters, const SgdOptions& options)
       : Optimizer<D, SgdRule>(std::move(parameters), SgdRule{options.momentum},
                               {options.learning_rate, options.weight_decay, options.decay_vectors,
-                               options.max_grad_norm, options.update, options.seed}) {}
+                               options.max_grad_norm, options.update, options.seed, options.offload_chunk}) {}
 };
 
 }  // namespace hone

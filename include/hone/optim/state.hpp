@@ -61,9 +61,8 @@ Tensor<DynamicMap, D> dynamic_maps(const D& device) {
 
 /// A state of zeros. `maps` is made with the first that needs it; the first state of a parameter has a sign.
 template <class S, Device D>
-StateTensor<S, D> zero_state(const D& device, const Shape& shape, std::string_view name, MomentType type,
+StateTensor<S, D> zero_state(const D& device, const Shape& shape, const Label& label, MomentType type,
                              std::int64_t index, Tensor<DynamicMap, D>& maps) {
-  const Label label{Category::optimizer, name};
   const auto zeros = [&]<class E>(const Shape& of, E zero) {
     auto out = Tensor<E, D>::empty(device, of, label);
     fill(out, zero);

@@ -26,7 +26,8 @@ struct Plan {
   std::int64_t trainable_parameters = 0;       ///< of both
   std::int64_t peak_bytes = 0;                 ///< highest live bytes of the training run on the device
   CategoryBytes highest{};                     ///< each category's own highest in it
-  CategoryBytes resident{};                    ///< weights, gradients, optimizer: one slab each
+  CategoryBytes resident{};                    ///< weights, gradients, optimizer, host: one slab each
+  std::int64_t layer_inputs = 0;               ///< of host: room for those that are offloaded, before rounding
   std::map<std::int64_t, Packing> train = {};  ///< temporaries of a batch, by its tokens
   std::map<std::int64_t, Packing> evaluate = {};
   std::vector<Phase> phases = {};  ///< load, train, evaluate, save; and generate, which is a run of its own
@@ -72,6 +73,13 @@ class MetaRun {
 
   void train(std::int64_t tokens) { step_.accumulate(planning_batch(tokens, max_length_, most_documents_), 0); }
   void update() { step_.update(0); }
+  /// Takes the room that layer inputs want in the host's memory. Returns its bytes.
+  std::int64_t take_host_room(std::int64_t most_tokens) {
+    if (model_.host_inputs() == nullptr) return 0;
+    train(most_tokens);
+    prepared_ = resident_buffers(ledger());
+    return model_.host_inputs()->bytes();
+  }
   void evaluate(std::int64_t tokens) { step_.evaluate(planning_batch(tokens, max_length_, most_documents_)); }
 
   template <class F>
@@ -144,6 +152,7 @@ Plan plan_training(const PlanConfig& config, const Target& target) {
   detail::MetaRun<T> run(config, target);
   const BatchSizes sizes = batch_sizes(config);
   run.count_parameters(plan);
+  if (!sizes.train.empty()) plan.layer_inputs = run.take_host_room(*sizes.train.rbegin());
   for (const Category category : all_categories) plan.resident[index_of(category)] = run.ledger().of(category).now;
   plan.phases.push_back(describe_phase("load", run.loaded(), {}));
   plan.phases.push_back(

@@ -78,12 +78,13 @@ class PlanText {
   std::string header() const {
     const std::string adapters =
         plan_.adapter_parameters == 0 ? "" : fmt::format(" + {} in adapters", with_commas(plan_.adapter_parameters));
+    const std::string offloaded = offload_words(config_.step.offload, target_);
     return fitted(options_.model_name, plan_text_width) + "\n" +
            wrapped("parameters", with_commas(plan_.parameters) + adapters) + "  " +
            trainable_line(plan_.trainable_parameters, plan_.parameters + plan_.adapter_parameters) + "\n" +
            wrapped("method", method_words(config_.step)) + wrapped("dtype", dtype_words(config_.step.policy)) +
            wrapped("batch", batch_words(config_)) + wrapped("recompute", std::string(name_of(config_.step.recompute))) +
-           wrapped("target", target_words(target_));
+           (offloaded.empty() ? "" : wrapped("offload", offloaded)) + wrapped("target", target_words(target_));
   }
 
   std::string phases() const {

@@ -116,6 +116,7 @@ inline std::vector<RunSetting> run_settings(const PlanConfig& config) {
   out.push_back({"max_length", config.max_length});
   out.push_back({"gradient_accumulation_steps", config.gradient_accumulation_steps});
   out.push_back({"gradient_checkpointing", std::string(name_of(config.step.recompute))});
+  if (config.step.offload.any()) out.push_back({"offload", names_of(config.step.offload)});
   out.push_back({"loss_chunk", config.step.loss_chunk});
   out.push_back({"max_new_tokens", config.max_new_tokens});
   return out;
@@ -159,6 +160,15 @@ inline std::string dtype_words(const Policy& policy) {
   if (policy.update == WeightUpdate::master) out += ", fp32 master weights";
   if (policy.update == WeightUpdate::stochastic_rounding) out += ", stochastic rounding";
   return out;
+}
+
+/// What of the run is in the host's memory; empty where nothing was asked for.
+inline std::string offload_words(const Offload& offload, const Target& target) {
+  if (!offload.any()) return {};
+  if (target.kind == DeviceKind::cpu) return "nothing moves: the processor's memory is the host's";
+  const std::string both = offload.optimizer && offload.activations ? ", " : "";
+  return (offload.optimizer ? "optimizer states" : "") + both + (offload.activations ? "layer inputs" : "") +
+         " in the host's memory, pinned";
 }
 
 /// "4 x 1,024 tokens, 2 batches a step", or the sizes of the batches that real rows make.

@@ -13,7 +13,7 @@ namespace hone {
 /// Takes the slabs of a plan on a device, before the model is built there.
 template <Device D>
 void reserve_slabs(const Plan& plan, const D& device) {
-  for (const Category category : {Category::weights, Category::gradients, Category::optimizer})
+  for (const Category category : {Category::weights, Category::gradients, Category::optimizer, Category::host})
     device.memory().reserve_slab(category, plan.resident[index_of(category)]);
   device.memory().reserve_plan(plan.slab_bytes());
 }
@@ -28,7 +28,9 @@ template <class T, Device D, Communicator C = Self>
 class PlannedStep {
  public:
   PlannedStep(const Plan& plan, TrainingStep<T, D, C>& step, const PlannedStepOptions& options = {})
-      : plan_(plan), step_(step), options_(options), graphs_(options.most_graphs) {}
+      : plan_(plan), step_(step), options_(options), graphs_(options.most_graphs) {
+    if (const auto& inputs = step.model().host_inputs()) inputs->reserve(plan.layer_inputs);
+  }
 
   /// As TrainingStep's.
   double accumulate(const Batch& batch, std::uint64_t draw) {

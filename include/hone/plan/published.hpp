@@ -87,6 +87,7 @@ struct PublishedRun {
   std::vector<std::string> target_modules = {"all-linear"};
   std::int64_t batch_size = 1, max_length = 1024;
   Recompute recompute = Recompute::full;
+  Offload offload = {};
   std::int64_t loss_chunk = 0;
   std::string optimizer = "adamw";                 ///< adamw, adamw_bf16, adamw_8bit
   std::int64_t in_features = 0, out_features = 0;  ///< of the one matrix of linear_share
@@ -150,6 +151,7 @@ inline PlanConfig plan_config(const PublishedRun& run) {
     out.step.method = LoraTuning{{.r = run.lora_r}, run.target_modules};
   out.step.policy = policy_of(run);
   out.step.recompute = run.recompute;
+  out.step.offload = run.offload;
   out.step.loss_chunk = run.loss_chunk;
   const auto moments = moments_of_adamw(run.optimizer);
   check(moments.has_value(), "[published] optimizer '{}' is none of adamw, adamw_bf16, adamw_8bit", run.optimizer);

@@ -167,6 +167,7 @@ inline PlanConfig fastest(const PlanConfig& choice, std::int64_t budget, const F
     if (chunk != choice.step.loss_chunk && !may_change(fixed, "loss_chunk")) continue;
     for (const Recompute level : {Recompute::none, Recompute::selective, Recompute::full}) {
       if (level != choice.step.recompute && !may_recompute) continue;
+      if (level != Recompute::full && choice.step.offload.activations) continue;
       PlanConfig candidate = choice;
       candidate.step.recompute = level;
       candidate.step.loss_chunk = chunk;

@@ -28,6 +28,12 @@ inline void set_lora_r(PlanConfig& config, std::int64_t r) {
   if (auto* lora = std::get_if<LoraTuning>(&config.step.method)) lora->lora.r = r;
 }
 
+/// "none", or the list that the key takes.
+inline std::string offload_text(const Offload& offload) {
+  if (!offload.any()) return "none";
+  return offload.optimizer && offload.activations ? "optimizer,activations" : names_of(offload).front();
+}
+
 /// One canonical key of a training run.
 struct Setting {
   std::string_view key;
@@ -42,7 +48,7 @@ inline std::string four_bit_text(const PlanConfig& config) {
   return config.model.quantization->type == QuantType::nf4 ? "true" : "";
 }
 
-inline constexpr std::array<Setting, 8> memory_settings = {{
+inline constexpr std::array<Setting, 9> memory_settings = {{
     {"method", true, [](const PlanConfig& c) { return std::string(name_of(c.step.method)); },
      [](const PlanConfig& from, PlanConfig& to) { to.step.method = from.step.method; }},
     {"load_in_4bit", true, &four_bit_text,
@@ -62,6 +68,8 @@ inline constexpr std::array<Setting, 8> memory_settings = {{
      }},
     {"gradient_checkpointing", false, [](const PlanConfig& c) { return std::string(name_of(c.step.recompute)); },
      [](const PlanConfig& from, PlanConfig& to) { to.step.recompute = from.step.recompute; }},
+    {"offload", false, [](const PlanConfig& c) { return offload_text(c.step.offload); },
+     [](const PlanConfig& from, PlanConfig& to) { to.step.offload = from.step.offload; }},
     {"loss_chunk", false,
      [](const PlanConfig& c) {
        return c.step.loss_chunk == 0 ? std::string("automatic") : std::to_string(c.step.loss_chunk);

@@ -16,11 +16,40 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <span>
+#include <string>
 #include <utility>
 #include <variant>
 #include <vector>
 
 namespace hone {
+
+/// What of a step is kept in the host's memory. The bits are the same; on the processor nothing changes.
+struct Offload {
+  bool optimizer = false;    ///< moments and fp32 master copies
+  bool activations = false;  ///< the inputs that Recompute::full keeps of the layers; nothing without it
+
+  bool any() const { return optimizer || activations; }
+  friend bool operator==(const Offload&, const Offload&) = default;
+};
+
+/// What a list of "optimizer" and "activations" names.
+inline Offload offload_named(std::span<const std::string> names) {
+  Offload out;
+  for (const std::string& name : names) {
+    check(name == "optimizer" || name == "activations",
+          "offload: '{}' cannot be offloaded; optimizer and activations can", name);
+    (name == "optimizer" ? out.optimizer : out.activations) = true;
+  }
+  return out;
+}
+/// The way back.
+inline std::vector<std::string> names_of(const Offload& offload) {
+  std::vector<std::string> out;
+  if (offload.optimizer) out.emplace_back("optimizer");
+  if (offload.activations) out.emplace_back("activations");
+  return out;
+}
 
 /// Everything about a step but the model and the data.
 struct StepConfig {
@@ -31,6 +60,7 @@ struct StepConfig {
   std::int64_t loss_chunk = 0;  ///< see Llama::loss_chunk
   std::variant<AdamWOptions, SgdOptions> optimizer = AdamWOptions{};
   std::uint64_t seed = 42;  ///< of dropout
+  Offload offload = {};
 };
 
 /// Puts the earlier stages on a model and prepares it for the method.
@@ -228,10 +258,12 @@ class TrainingStep {
   static AnyOptimizer prepare(Llama<T, D>& model, const StepConfig& config) {
     prepare_methods(model, config);
     model.recompute = config.recompute;
+    model.offload_activations(config.offload.activations && config.recompute == Recompute::full);
     model.loss_chunk = config.loss_chunk;
     return std::visit(
         [&](auto options) -> AnyOptimizer {
           options.update = config.policy.update;
+          if (config.offload.optimizer && options.offload_chunk == 0) options.offload_chunk = default_offload_chunk;
           return make_optimizer(model.trainable_parameters(), options);
         },
         config.optimizer);

@@ -1,13 +1,16 @@
 // The driver table of the emulator: host memory, and streams whose work is done before the call returns. A stream that
-// is captured writes its calls down instead; a graph replays them in that order.
+// is captured writes its calls down instead; a graph replays them in that order. As on a card a second stream comes
+// into the capture by waiting for an event of the first, and must be waited for before it ends.
 #pragma once
 
 #include <hone/tensor/driver.hpp>
 
+#include <algorithm>
 #include <chrono>
 #include <cstddef>
 #include <cstring>
 #include <functional>
+#include <map>
 #include <memory>
 #include <new>
 #include <utility>
@@ -19,23 +22,72 @@ namespace detail {
 
 inline constexpr std::align_val_t device_alignment{256};  // as cudaMalloc promises
 // CUDA's numbers for what the emulator can refuse.
-inline constexpr int capture_unsupported = 900, capture_mismatched = 901;
+inline constexpr int capture_unsupported = 900, capture_mismatched = 901, capture_unjoined = 904,
+                     capture_isolated = 905, capture_gone = 907;
 
 using EmulatedGraph = std::vector<std::function<int()>>;
 
-struct EmulatedStream {
-  bool capturing = false;
+struct EmulatedCapture {
   EmulatedGraph calls;
+  bool open = true;
+
+  struct Guest {
+    std::size_t given = 0, met = 0;  // calls of it, and those of them that the first stream waits for
+  };
+  std::map<const void*, Guest> guests;  // streams that came in
 };
 
-using EmulatedEvent = std::chrono::steady_clock::time_point;
+struct EmulatedStream {
+  std::shared_ptr<EmulatedCapture> capture;
+  bool origin = false;  // it began the capture
+
+  bool capturing() const { return capture != nullptr && capture->open; }
+};
+
+struct EmulatedEvent {
+  std::chrono::steady_clock::time_point at;
+  std::shared_ptr<EmulatedCapture> capture;  // the one it was recorded in
+  const void* stream = nullptr;
+  std::size_t given = 0;  // calls of that stream before it, where it is a guest
+};
 
 /// Does `call` now, or writes it down where the stream is captured.
 template <class F>
 int enqueue(void* stream, F&& call) {
   auto* state = static_cast<EmulatedStream*>(stream);
-  if (state == nullptr || !state->capturing) return call();
-  state->calls.emplace_back(std::forward<F>(call));
+  if (state == nullptr || !state->capturing()) return call();
+  if (!state->origin) ++state->capture->guests[stream].given;
+  state->capture->calls.emplace_back(std::forward<F>(call));
+  return 0;
+}
+
+inline int emulated_record(void* event, void* stream) {
+  auto& mark = *static_cast<EmulatedEvent*>(event);
+  const auto* state = static_cast<const EmulatedStream*>(stream);
+  mark.capture = state != nullptr && state->capturing() ? state->capture : nullptr;
+  mark.stream = stream;
+  const int status = enqueue(stream, [event] {
+    static_cast<EmulatedEvent*>(event)->at = std::chrono::steady_clock::now();
+    return 0;
+  });
+  mark.given = mark.capture != nullptr && !state->origin ? mark.capture->guests[stream].given : 0;
+  return status;
+}
+
+/// All work is done already, or stands in its graph before what comes now: only captures have something to say.
+inline int emulated_wait(void* stream, void* event) {
+  const auto& mark = *static_cast<const EmulatedEvent*>(event);
+  auto& state = *static_cast<EmulatedStream*>(stream);
+  if (mark.capture == nullptr) return state.capturing() ? capture_isolated : 0;
+  if (!mark.capture->open) return capture_gone;
+  if (state.capturing() && state.capture != mark.capture) return capture_isolated;
+  if (!state.capturing()) {
+    state.capture = mark.capture;
+    state.origin = false;
+    state.capture->guests.try_emplace(stream);
+  }
+  if (const auto guest = mark.capture->guests.find(mark.stream); guest != mark.capture->guests.end() && state.origin)
+    guest->second.met = std::max(guest->second.met, mark.given);
   return 0;
 }
 
@@ -57,9 +109,8 @@ inline std::function<int()> kept(const KernelCall& call) {
 
 inline int emulated_launch_on(const KernelCall& call, void* stream) {
   auto* state = static_cast<EmulatedStream*>(stream);
-  if (state == nullptr || !state->capturing) return call.emulate(call);
-  state->calls.push_back(kept(call));
-  return 0;
+  if (state == nullptr || !state->capturing()) return call.emulate(call);
+  return enqueue(stream, kept(call));
 }
 
 inline int emulated_allocate(void** out, std::size_t bytes) {
@@ -69,8 +120,11 @@ inline int emulated_allocate(void** out, std::size_t bytes) {
 
 inline int emulated_end_capture(void* stream, void** graph) {
   auto& state = *static_cast<EmulatedStream*>(stream);
-  if (!std::exchange(state.capturing, false)) return capture_mismatched;
-  *graph = new EmulatedGraph(std::exchange(state.calls, {}));
+  if (!state.capturing() || !state.origin) return capture_mismatched;
+  state.capture->open = false;
+  for (const auto& [stream_of, guest] : state.capture->guests)
+    if (guest.met != guest.given) return capture_unjoined;
+  *graph = new EmulatedGraph(std::move(state.capture->calls));
   return 0;
 }
 
@@ -88,6 +142,12 @@ inline const char* emulated_error_text(int status) {
       return "operation not permitted when stream is capturing";
     case capture_mismatched:
       return "the stream is not being captured";
+    case capture_unjoined:
+      return "the capture ends before work of another stream that came into it";
+    case capture_isolated:
+      return "a captured stream may not wait for work outside its capture";
+    case capture_gone:
+      return "the event belongs to a capture that has ended";
     default:
       return "a call that the test made fail";
   }
@@ -130,7 +190,7 @@ inline void add_streams(Driver& driver) {
   };
   driver.synchronize = [](void* stream) {
     const auto* state = static_cast<const EmulatedStream*>(stream);
-    return state != nullptr && state->capturing ? capture_unsupported : 0;
+    return state != nullptr && state->capturing() ? capture_unsupported : 0;
   };
   driver.create_event = [](void** out) {
     *out = new EmulatedEvent;
@@ -140,16 +200,11 @@ inline void add_streams(Driver& driver) {
     delete static_cast<EmulatedEvent*>(event);
     return 0;
   };
-  driver.record_event = [](void* event, void* stream) {
-    return enqueue(stream, [event] {
-      *static_cast<EmulatedEvent*>(event) = std::chrono::steady_clock::now();
-      return 0;
-    });
-  };
-  driver.wait_event = [](void*, void*) { return 0; };  // all work is done already
+  driver.record_event = &emulated_record;
+  driver.wait_event = &emulated_wait;
   driver.synchronize_event = [](void*) { return 0; };
   driver.elapsed = [](float* milliseconds, void* begin, void* end) {
-    const auto passed = *static_cast<EmulatedEvent*>(end) - *static_cast<EmulatedEvent*>(begin);
+    const auto passed = static_cast<EmulatedEvent*>(end)->at - static_cast<EmulatedEvent*>(begin)->at;
     *milliseconds = std::chrono::duration<float, std::milli>(passed).count();
     return 0;
   };
@@ -158,8 +213,9 @@ inline void add_streams(Driver& driver) {
 inline void add_graphs(Driver& driver) {
   driver.begin_capture = [](void* stream) {
     auto* state = static_cast<EmulatedStream*>(stream);
-    if (state == nullptr || state->capturing) return capture_unsupported;
-    state->capturing = true;
+    if (state == nullptr || state->capturing()) return capture_unsupported;
+    state->capture = std::make_shared<EmulatedCapture>();
+    state->origin = true;
     return 0;
   };
   driver.end_capture = &emulated_end_capture;

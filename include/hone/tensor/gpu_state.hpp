@@ -44,6 +44,15 @@ class DriverBacking final : public Backing {
     return static_cast<std::byte*>(out);
   }
   void release(std::byte* data) noexcept override { driver_.release(data); }
+  /// Pinned: copies need no detour, and kernels reach it too.
+  std::byte* allocate_host(std::size_t bytes, std::size_t) override {
+    void* out = nullptr;
+    const int status = driver_.allocate_pinned(&out, bytes);
+    if (status == out_of_memory) return nullptr;
+    succeed(driver_, status, "allocate_pinned");
+    return static_cast<std::byte*>(out);
+  }
+  void release_host(std::byte* data) noexcept override { driver_.release_pinned(data); }
   void poison(std::byte* data, std::size_t bytes) override {
     succeed(driver_, driver_.fill(data, 0xff, bytes, stream_), "fill");
   }

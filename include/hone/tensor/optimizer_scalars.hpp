@@ -142,6 +142,7 @@ struct OptimizedView {
   std::array<StateView<Accumulator<T>>, 2> states;  ///< AdamW: m, v; SGD: the momentum buffer
   double weight_decay = 0;
   std::uint64_t offset = 0;  ///< Philox stream of stochastic rounding
+  std::int64_t first = 0;    ///< place in that stream of the first element, a multiple of 4: of a part of a parameter
 };
 
 /// The Philox stream from which states of bf16 are rounded, beside the weight's own: one word for both states of an

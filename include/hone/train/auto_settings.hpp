@@ -67,6 +67,7 @@ inline TrainConfig resolve_auto(TrainConfig config, const LlamaConfig& model, co
   config.batch_size = 0;
   for (const Recompute level : {Recompute::none, Recompute::selective, Recompute::full}) {
     if (!auto_recompute && level != wanted.step.recompute) continue;
+    if (wanted.step.offload.activations && level != Recompute::full) continue;
     PlanConfig candidate = wanted;
     candidate.step.recompute = level;
     candidate.batch_size = stated;

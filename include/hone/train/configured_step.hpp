@@ -90,6 +90,7 @@ inline StepConfig step_config(const TrainConfig& config, const Policy& policy) {
   out.policy = policy;
   out.recompute = recompute_named(config.gradient_checkpointing);
   out.loss_chunk = config.loss_chunk;
+  out.offload = offload_named(config.offload);
   out.seed = config.seed;
   // Norms and biases do not decay, as in transformers' Trainer.
   if (const auto moments = moments_of_adamw(config.optimizer))

@@ -81,7 +81,8 @@ struct TrainConfig {
   bool packing = false;
   std::string truncation = "drop";
   std::string gradient_checkpointing = "none";  ///< none, selective, full; auto: the least that fits
-  std::int64_t loss_chunk = 0;                  ///< tokens of the output projection at a time, 0: automatic
+  std::vector<std::string> offload;  ///< optimizer, activations: kept in the host's memory. The bits are the same
+  std::int64_t loss_chunk = 0;       ///< tokens of the output projection at a time, 0: automatic
   std::uint64_t seed = 42;
   std::optional<std::int64_t> eval_steps, save_steps;  ///< once an epoch unless set
   std::int64_t save_total_limit = 2;
@@ -157,6 +158,12 @@ inline void validate_settings(const TrainConfig& config) {
   check_choice("dtype", config.dtype, {"auto", "fp32", "mixed", "bf16"});
   check_choice("optimizer", config.optimizer, {"adamw", "adamw_bf16", "adamw_8bit", "sgd"});
   check_choice("gradient_checkpointing", config.gradient_checkpointing, {"none", "selective", "full", "auto"});
+  for (const std::string& what : config.offload) {
+    check_choice("offload", what, {"optimizer", "activations"});
+    check(what != "activations" || config.gradient_checkpointing == "full" || config.gradient_checkpointing == "auto",
+          "offload: activations are the inputs of recomputed layers, so it wants gradient_checkpointing full, not {}",
+          config.gradient_checkpointing);
+  }
   check_choice("on_nonfinite", config.on_nonfinite, {"skip", "stop"});
   check_choice("cuda_graphs", config.cuda_graphs, {"auto", "true", "false"});
   detail::check_stack(config);
