@@ -245,3 +245,14 @@ TEST_CASE("QLoRA: quantising on the way is training on the quantised folder; its
     CHECK(test::message_of([&] { run(again); }).find("the model is stored as") != std::string::npos);
   }
 }
+
+TEST_CASE("a run's state keeps the hash of its GEMM tuning; states of runs that knew none are read as well") {
+  TrainerState state;
+  state.step = 7;
+  state.gemm_tuning = "0123456789abcdef";
+  auto json = state.to_json();
+  CHECK(TrainerState::from_json(json, "t").gemm_tuning == "0123456789abcdef");
+  CHECK(TrainerState::from_json(json, "t").step == 7);
+  json.erase("gemm_tuning");
+  CHECK(TrainerState::from_json(json, "t").gemm_tuning.empty());
+}
