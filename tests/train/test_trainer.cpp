@@ -160,6 +160,17 @@ TEST_CASE("a run learns, writes its metrics, keeps best and last, and does not g
   CHECK(test::contains(test::message_of([&] { run(other); }), "other data, another base or other settings"));
 }
 
+TEST_CASE("a run's state keeps the hash of its GEMM tuning; states of runs that knew none are read as well") {
+  TrainerState state;
+  state.step = 7;
+  state.gemm_tuning = "0123456789abcdef";
+  auto json = state.to_json();
+  CHECK(TrainerState::from_json(json, "t").gemm_tuning == "0123456789abcdef");
+  CHECK(TrainerState::from_json(json, "t").step == 7);
+  json.erase("gemm_tuning");
+  CHECK(TrainerState::from_json(json, "t").gemm_tuning.empty());
+}
+
 TEST_CASE("gradient accumulation over ragged rows equals the large batch") {
   const RunFolder place;
   auto large = place.config("large"), small = place.config("small");
