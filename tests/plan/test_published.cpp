@@ -63,8 +63,8 @@ TEST_CASE("no published figure is lost: the rows of each source") {
   CHECK(rows["article 004"] == 11);
   CHECK(rows["articles 000/002/004"] == 2);
   CHECK(rows["LLaMA-Factory"] == 6 * 5 + 5 * 5 + 5 + 2 * 8);  // today's table, last year's, and the wiki's two
-  CHECK(rows["unsloth"] == 13 * 2 + 2);  // what a model wants, 16 bit and 4; the longest contexts
-  CHECK(rows["torchtune"] == 8 + 10 + 7);  // README, ladder, tutorials
+  CHECK(rows["unsloth"] == 13 * 2 + 2);                       // what a model wants, 16 bit and 4; the longest contexts
+  CHECK(rows["torchtune"] == 8 + 10 + 7);                     // README, ladder, tutorials
   CHECK(rows["axolotl"] == 3);
   CHECK(rows["llmq"] == 7);
 }
