@@ -9,6 +9,7 @@
 #include <hone/kernels/fill_copy.cuh>
 #include <hone/kernels/swiglu.cuh>
 #include <hone/ops/swiglu.hpp>
+#include <hone/tensor/copy_lane.hpp>
 #include <hone/tensor/cuda.hpp>
 #include <hone/tensor/graph.hpp>
 
@@ -160,6 +161,41 @@ TEST_CASE("a graph writes a stream's calls down and replays them in order") {
                        "[cuda] a copy between host and device was asked for in work that is written down as a graph"));
   CHECK(test::contains(test::error_of([&] { gpu::Graph(device, [&] { (void)x.to_vector(); }); }), "as a graph"));
   x.copy_from(host);
+}
+
+TEST_CASE("copies of a second stream come into a graph, and must be waited for before it ends") {
+  Emu device;
+  const auto x = Tensor<float, Emu>::from(device, {32}, std::vector<float>(32, 1.0f));
+  const auto kept = Tensor<float, Emu>::empty(device, {32}, {Category::host, "kept"});
+  CHECK(device.memory().ledger().of(Category::host).now == 256);
+  gpu::CopyLane lane(device);
+  gpu::Arrival arrival(device);
+  const auto send = [&] {
+    lane.follow(device);
+    lane.copy(kept.data(), x.data(), 128);
+    arrival.expect(lane);
+  };
+  {
+    const gpu::Graph graph(device, [&] {
+      launch(device, "add", shape_for(32, 32), &add_kernel, x.data(), x.data(), 1.0f);
+      send();
+      arrival.meet(device);
+    });
+    graph.launch();
+    CHECK(kept.to_vector() == std::vector<float>(32, 2.0f));
+    graph.launch();
+    CHECK(kept.to_vector() == std::vector<float>(32, 4.0f));
+  }
+  CHECK(test::contains(test::error_of([&] { gpu::Graph(device, send); }),
+                       "[cuda] end_capture failed: the capture ends before work of another stream that came into it"));
+  CHECK(test::contains(test::error_of([&] { arrival.meet(device); }), "belongs to a capture that has ended"));
+  send();
+  arrival.meet(device);  // what was refused left nothing behind
+  CHECK(test::contains(test::error_of([&] {
+                         arrival.expect(lane);
+                         gpu::Graph(device, [&] { arrival.meet(device); });
+                       }),
+                       "may not wait for work outside its capture"));
 }
 
 TEST_CASE("every driver call of a short run fails once: a clear error, nothing left behind, the next run is right") {

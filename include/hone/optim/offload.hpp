@@ -158,7 +158,8 @@ class OffloadedStates {
       on_host = std::move(next);
       at_hand = std::move(next_at_hand);
     }
-    for (const std::size_t which : {0, 1}) meet(which);
+    meet(0);
+    meet(1);
   }
 
  private:
