@@ -154,7 +154,9 @@ int run_commands(CLI::App& app, const std::vector<Command>& commands, std::vecto
   for (const Command& command : commands) {
     command.app->allow_extras();
     for (CLI::Option* option : command.app->get_options())
-      option->multi_option_policy(CLI::MultiOptionPolicy::TakeLast);
+      if (option->get_multi_option_policy() !=
+          CLI::MultiOptionPolicy::TakeAll)  // several are meant: generate --adapter
+        option->multi_option_policy(CLI::MultiOptionPolicy::TakeLast);
   }
   try {
     std::reverse(arguments.begin(), arguments.end());  // CLI11 takes them from the back
