@@ -153,9 +153,9 @@ int run_commands(CLI::App& app, const std::vector<Command>& commands, std::vecto
   app.require_subcommand(1);
   for (const Command& command : commands) {
     command.app->allow_extras();
+    // Several are meant where an option takes all: generate --adapter.
     for (CLI::Option* option : command.app->get_options())
-      if (option->get_multi_option_policy() !=
-          CLI::MultiOptionPolicy::TakeAll)  // several are meant: generate --adapter
+      if (option->get_multi_option_policy() != CLI::MultiOptionPolicy::TakeAll)
         option->multi_option_policy(CLI::MultiOptionPolicy::TakeLast);
   }
   try {
