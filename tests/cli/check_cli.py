@@ -3,7 +3,7 @@
 
     check_cli.py [--program build/hone] [--counts FILE]
 
-Each case is a function, here, in plan_cases.py or in compare_cases.py. Bad input must end with an exit code that is not 0 and one sentence that names the flag,
+Each case is a function, here, in plan_cases.py, compare_cases.py or peft_cases.py. Bad input must end with an exit code that is not 0 and one sentence that names the flag,
 file, line or tensor; finished work must survive.
 """
 import argparse
@@ -20,6 +20,7 @@ import unicodedata
 
 from compare_cases import COMPARE_CASES
 from harness import ROOT, TINY, Cli
+from peft_cases import PEFT_CASES
 from plan_cases import PLAN_CASES
 
 def main_job(cli: Cli) -> None:
@@ -217,7 +218,7 @@ def tuning(cli: Cli) -> None:
 
 
 CASES = [main_job, resume, yaml_and_aliases, perplexity, tokenizing, bad_flags, bad_rows, broken_models, finished_work, full_disk,
-         closed_output, hostile_names, tuning, *PLAN_CASES, *COMPARE_CASES]
+         closed_output, hostile_names, tuning, *PLAN_CASES, *COMPARE_CASES, *PEFT_CASES]
 
 
 def main() -> int:

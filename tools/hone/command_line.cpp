@@ -153,8 +153,10 @@ int run_commands(CLI::App& app, const std::vector<Command>& commands, std::vecto
   app.require_subcommand(1);
   for (const Command& command : commands) {
     command.app->allow_extras();
+    // Several are meant where an option takes all: generate --adapter.
     for (CLI::Option* option : command.app->get_options())
-      option->multi_option_policy(CLI::MultiOptionPolicy::TakeLast);
+      if (option->get_multi_option_policy() != CLI::MultiOptionPolicy::TakeAll)
+        option->multi_option_policy(CLI::MultiOptionPolicy::TakeLast);
   }
   try {
     std::reverse(arguments.begin(), arguments.end());  // CLI11 takes them from the back
