@@ -48,6 +48,7 @@
 #include <hone/peft/adapter_notes.hpp>
 #include <hone/peft/adapters.hpp>
 #include <hone/peft/method_folders.hpp>
+#include <hone/peft/method_formats.hpp>
 #include <hone/plan/cost.hpp>
 #include <hone/plan/generation.hpp>
 #include <hone/plan/method_table.hpp>
@@ -91,6 +92,7 @@
 #include <hone/train/examples.hpp>
 #include <hone/train/fingerprint.hpp>
 #include <hone/train/gemm_tuning_scope.hpp>
+#include <hone/train/output_folder.hpp>
 #include <hone/train/run_layout.hpp>
 #include <hone/train/run_log.hpp>
 #include <hone/train/stage_table.hpp>
@@ -99,3 +101,4 @@
 #include <hone/train/trainer.hpp>
 #include <hone/train/training_data.hpp>
 #include <hone/train/truncation.hpp>
+#include <hone/train/validation.hpp>

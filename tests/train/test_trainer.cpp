@@ -118,7 +118,10 @@ TEST_CASE("a resumed run ends in the bits of the run that was never stopped") {
     resumed.output_dir = second;
     resumed.resume = first / "checkpoint-3";
     resumed.gradient_checkpointing = one.resumed_recompute;
-    CHECK(run(resumed, policy, 1).steps == whole.steps);  // other threads, other recompute, the same bits
+    const auto rest = run(resumed, policy, 1);  // other threads, other recompute, the same bits
+    CHECK(rest.steps == whole.steps);
+    CHECK(whole.first_eval_loss.has_value());
+    CHECK_FALSE(rest.first_eval_loss.has_value());  // what it saw first was not the loss before training
     CHECK(contents(first / "last") == contents(second / "last"));
     const auto state = "checkpoint-6/optimizer.safetensors";
     CHECK(read_file(first / state) == read_file(second / state));
@@ -344,4 +347,19 @@ TEST_CASE("a stage trains on top of an earlier one, which stays as it is, and te
   Llama<float> shallow(config, Cpu{});
   CHECK(contains(test::message_of([&] { put_stacked(shallow, stage); }),
                  "[stack] 'deep' sits on model.layers.1.mlp.up_proj, which this model does not have"));
+
+  // A stage without the one that it was trained on is told of; half of a LoRA is refused.
+  Llama<float> two_layers(read_llama_config(folder / "model/config.json"), Cpu{});
+  put_stacked(two_layers, stacked_lora("task", folder / "task/last"));
+  const auto notes = read_stacked(two_layers, "task", folder / "task/last", folder / "model");
+  REQUIRE(notes.size() == 1);
+  CHECK(contains(notes[0], "was trained on top of other adapters; load them before it, by these names: general"));
+  Llama<float> base(read_llama_config(folder / "model/config.json"), Cpu{});
+  attach(base, "*.q_proj", LoRA{.r = 2});
+  save_adapter(base, folder / "half");
+  auto tensors = adapter_contents(base).tensors;
+  tensors.erase(tensors.begin());
+  write_weights(tensors, folder / "half", {.stem = "adapter_model"});
+  CHECK(contains(test::message_of([&] { stacked_lora("half", folder / "half"); }),
+                 "a LoRA is a lora_A and a lora_B: 3 tensors for 1 of them"));
 }

@@ -263,12 +263,17 @@ inline StackedLora stacked_lora(const std::string& name, const std::filesystem::
     out.modules.emplace_back(path, detail::lora_of(config, path));
   }
   check(!out.modules.empty(), "[{}] there is no LoRA in this folder", folder.string());
+  check(names.adapters.size() == 2 * out.modules.size(),
+        "[{}] a LoRA is a lora_A and a lora_B: {} tensors for {} of them", folder.string(), names.adapters.size(),
+        out.modules.size());
   return out;
 }
 
-/// Reads the weights of a stage that put_stacked() has put on a model.
+/// Reads the weights of a stage that put_stacked() has put on a model, whose base is the folder `base`. Returns what
+/// should be known: another base than the stage's own, and stages that it was trained on and that are not there.
 template <class Model>
-void read_stacked(Model& model, const std::string& name, const std::filesystem::path& folder) {
+AdapterNotes read_stacked(Model& model, const std::string& name, const std::filesystem::path& folder,
+                          const std::filesystem::path& base) {
   const TensorFiles files(folder, "adapter_model");
   const auto names = detail::lora_tensors(files, read_adapter_config(folder));
   const auto read = [&](const std::string& key, auto& tensor) {
@@ -281,6 +286,10 @@ void read_stacked(Model& model, const std::string& name, const std::filesystem::
     read(path + ".lora_A", lora.a());
     read(path + ".lora_B", lora.b());
   });
+  AdapterNotes notes;
+  detail::compare_bases(base, folder, notes);
+  detail::compare_stacks(model, folder, notes);
+  return notes;
 }
 
 /// Whether adapters are attached to a model.

@@ -23,7 +23,8 @@ struct TrainSummary {
   double step_seconds = 0;                          ///< in those steps, without validation and saving
   std::optional<double> best_seconds;               ///< from the start to the best validation
   double train_loss = 0;                            ///< of the last step
-  std::optional<double> first_eval_loss, eval_loss, best_eval_loss;
+  std::optional<double> first_eval_loss;            ///< before training; not known to a run that was resumed
+  std::optional<double> eval_loss, best_eval_loss;
   std::int64_t planned_bytes = 0, actual_bytes = 0;
   double seconds = 0;
   bool interrupted = false;

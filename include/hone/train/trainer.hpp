@@ -1,4 +1,5 @@
-// The trainer: plans its memory, loads, steps, validates, saves, resumes. It knows no method by name.
+// The trainer: plans its memory, loads, steps, resumes; when it is time it has the run validated and saved. It knows no
+// method by name.
 #pragma once
 
 #include <hone/plan/planned_step.hpp>
@@ -9,11 +10,13 @@
 #include <hone/train/configured_step.hpp>
 #include <hone/train/fingerprint.hpp>
 #include <hone/train/gemm_tuning_scope.hpp>
+#include <hone/train/output_folder.hpp>
 #include <hone/train/run_layout.hpp>
 #include <hone/train/run_log.hpp>
 #include <hone/train/stage_table.hpp>
 #include <hone/train/train_summary.hpp>
 #include <hone/train/training_data.hpp>
+#include <hone/train/validation.hpp>
 
 #include <atomic>
 #include <chrono>
@@ -40,7 +43,9 @@ class Trainer {
         device_(device),
         console_(console),
         stop_(stop),
-        layout_(config_, data_) {
+        layout_(config_, data_),
+        output_(config_, console_),
+        validation_(layout_, config_.early_stopping_patience, state_, summary_, console_) {
     schedule_ = {.kind = schedule_named(config_.lr_scheduler),
                  .learning_rate = config_.resolved_learning_rate(),
                  .total_steps = layout_.total_steps,
@@ -48,7 +53,7 @@ class Trainer {
                      std::ceil(config_.warmup_ratio * static_cast<double>(layout_.total_steps))),
                  .min_lr_ratio = config_.min_lr_ratio};
   }
-  Trainer(const Trainer&) = delete;  // its batch plans point into its own rows
+  Trainer(const Trainer&) = delete;  // its members point at one another
   Trainer& operator=(const Trainer&) = delete;
 
   /// What the run will occupy; made before anything is read.
@@ -68,14 +73,12 @@ class Trainer {
     TrainingStep<T, D, C> step(model, step_config(config_, policy_));
     read_stack(model);
     print_header(model);
-    const std::filesystem::path output(config_.output_dir);
-    std::filesystem::create_directories(output);
-    settle_run_folder(output);
-    if (const auto from = resume_from())
+    output_.open();
+    if (const auto from = output_.resume_from())
       resume(step, *from);
     else
-      start_afresh(output);
-    MetricsFile metrics(output / "metrics.jsonl", state_.step);
+      output_.start_afresh();
+    MetricsFile metrics(output_.metrics(), state_.step);
     metrics_ = &metrics;
     device_.memory().reset_peaks();
     train(step);
@@ -112,12 +115,8 @@ class Trainer {
 
   /// The weights of the adapters below the one that trains.
   void read_stack(Llama<T, D>& model) {
-    for (const auto& [name, folder] : config_.stack_on) {
-      read_stacked(model, name, folder);
-      AdapterNotes notes;
-      detail::compare_bases(config_.model, folder, notes);
-      for (const std::string& note : notes) console_.line("note: " + note);
-    }
+    for (const auto& [name, folder] : config_.stack_on)
+      for (const std::string& note : read_stacked(model, name, folder, config_.model)) console_.line("note: " + note);
   }
 
   void print_header(Llama<T, D>& model) {
@@ -137,6 +136,8 @@ class Trainer {
     if (data_.dropped > 0)
       rows += fmt::format(", {} longer than max_length {} left out", data_.dropped, config_.max_length);
     if (data_.valid_dropped > 0) rows += fmt::format(", {} of the held-out ones as well", data_.valid_dropped);
+    for (const StageRows& stage : data_.earlier)
+      if (stage.dropped > 0) rows += fmt::format(", {} of {} as well", stage.dropped, stage.name);
     if (data_.truncated > 0) rows += fmt::format(", {} cut to max_length {}", data_.truncated, config_.max_length);
     console_.line(rows);
     console_.line(fmt::format("steps: {} of {} x {} rows, {} on {} ({} threads, {})", layout_.total_steps,
@@ -146,35 +147,15 @@ class Trainer {
       console_.line(fmt::format("matrix products go by the GEMM tuning {}", state_.gemm_tuning));
   }
 
-  // --- resuming ---
-
-  std::optional<std::filesystem::path> resume_from() const {
-    if (config_.resume == "false" || config_.resume.empty()) return std::nullopt;
-    if (config_.resume != "true") return std::filesystem::path(config_.resume);
-    const auto checkpoints = list_checkpoints(config_.output_dir);
-    if (checkpoints.empty()) return std::nullopt;
-    return checkpoints.back().second;
-  }
-
-  /// A new run does not mix with an old one: checkpoints that are there are somebody's work.
-  void start_afresh(const std::filesystem::path& output) {
-    const auto old = list_checkpoints(output);
-    check(old.empty() || config_.overwrite_output_dir,
-          "output_dir: [{}] holds checkpoints of an earlier run; add --resume to go on with it, --overwrite_output_dir "
-          "to remove them, or choose another folder",
-          output.string());
-    remove_checkpoints_after(output, -1);
-    std::filesystem::remove(output / "metrics.jsonl");
-  }
-
   void resume(TrainingStep<T, D, C>& step, const std::filesystem::path& folder) {
     const std::string gemm_tuning = std::exchange(state_, read_trainer_state(folder)).gemm_tuning;
     check(state_.fingerprint == fingerprint_,
-          "resume: [{}] belongs to a run with other data, another base or other settings; start anew without --resume",
+          "resume: [{}] belongs to a run with other data, another base or other settings; start anew in another "
+          "folder, or with --overwrite_output_dir instead of --resume",
           folder.string());
     check_same_gemm_tuning(state_.gemm_tuning, gemm_tuning, folder.string());
     load_checkpoint(step, state_, folder);
-    remove_checkpoints_after(config_.output_dir, state_.step);
+    output_.repeat_from(state_.step);
     const auto isa = name_of(device_.target().isa);
     if (state_.isa != isa)
       console_.line(fmt::format("warning: the run began on {} and goes on with {}: its bits will not be the same",
@@ -194,7 +175,7 @@ class Trainer {
       if (!sizes->empty()) batch_.reserve(*sizes->rbegin());
     seconds_before_ = state_.seconds;
     begin_ = Clock::now();
-    if (state_.step == 0) evaluate(planned);
+    if (state_.step == 0) validation_.measure(planned, batch_, *metrics_);
     while (state_.epoch < static_cast<std::int64_t>(layout_.epochs.size()) && !stopping()) {
       const auto& batches = layout_.epochs[static_cast<std::size_t>(state_.epoch)];
       while (state_.batch < static_cast<std::int64_t>(batches.size()) && !stopping()) one_step(step, planned, batches);
@@ -206,7 +187,7 @@ class Trainer {
     summary_.interrupted = stop_ != nullptr && *stop_;
   }
 
-  bool stopping() const { return stopped_early_ || (stop_ != nullptr && *stop_); }
+  bool stopping() const { return validation_.stops() || (stop_ != nullptr && *stop_); }
 
   void one_step(TrainingStep<T, D, C>& step, PlannedStep<T, D, C>& planned,
                 const std::vector<std::vector<std::size_t>>& batches) {
@@ -285,109 +266,32 @@ class Trainer {
     const bool evaluates = due(config_.eval_steps) || state_.step == layout_.total_steps;
     const bool saves = due(config_.save_steps);
     if (evaluates || saves) settle(planned);  // what is written says all that has been done
-    if (evaluates && evaluate(planned)) save_best(step);
-    if (saves) save(step);
+    if (evaluates && validation_.measure(planned, batch_, *metrics_) && state_.step > 0) output_.save_best(step);
+    if (saves) output_.save(step, state_of_next());
   }
 
-  /// Loss per supervised token over `batches`, and their number.
-  std::pair<double, std::int64_t> mean_loss(PlannedStep<T, D, C>& planned, const BatchPlan& plan,
-                                            const std::vector<std::vector<std::size_t>>& batches) {
-    double sum = 0;
-    std::int64_t tokens = 0;
-    for (const auto& members : batches) {
-      plan.fill(batch_, members);
-      for (const double loss : planned.evaluate(batch_)) sum += loss;
-      tokens += batch_.supervised();
+  /// Where a resumed run begins: after an epoch that just ended, with the next one.
+  TrainerState state_of_next() const {
+    TrainerState out = state_;
+    if (out.batch == static_cast<std::int64_t>(layout_.epochs[static_cast<std::size_t>(out.epoch)].size())) {
+      out.batch = 0;
+      ++out.epoch;
     }
-    return {sum / static_cast<double>(std::max<std::int64_t>(tokens, 1)), tokens};
-  }
-
-  /// The losses on the rows of earlier stages.
-  void evaluate_earlier(PlannedStep<T, D, C>& planned) {
-    summary_.earlier.resize(layout_.earlier.size());
-    for (std::size_t i = 0; i < layout_.earlier.size(); ++i) {
-      const StageLayout& stage = layout_.earlier[i];
-      const double loss = mean_loss(planned, stage.plan, stage.batches).first;
-      summary_.earlier[i].name = stage.name;
-      summary_.earlier[i].last = loss;
-      if (state_.step == 0) summary_.earlier[i].before = loss;
-      metrics_->write({{"step", state_.step}, {"stage", static_cast<std::int64_t>(i + 1)}, {"stage_loss", loss}});
-      console_.line("step {}: loss on {} {:.4f}", state_.step, stage.name, loss);
-    }
-  }
-
-  /// Validation loss per supervised token; true when it is the lowest so far.
-  bool evaluate(PlannedStep<T, D, C>& planned) {
-    if (last_evaluated_ == state_.step) return false;
-    last_evaluated_ = state_.step;
-    evaluate_earlier(planned);
-    if (layout_.valid_epoch.empty()) return false;
-    const auto [loss, tokens] = mean_loss(planned, layout_.valid, layout_.valid_epoch);
-    metrics_->write({{"step", state_.step}, {"eval_loss", loss}, {"eval_tokens", tokens}});
-    const bool best = std::isfinite(loss) && (!state_.best_loss || loss < *state_.best_loss);
-    console_.line("step {}: validation loss {:.4f}{}", state_.step, loss,
-                  best && state_.step > 0 ? " (best so far)" : "");
-    if (!summary_.first_eval_loss) summary_.first_eval_loss = loss;
-    summary_.eval_loss = loss;
-    if (best) {
-      for (StageLoss& stage : summary_.earlier) stage.best = stage.last;
-      state_.best_loss = loss;
-      state_.best_step = state_.step;
-      summary_.best_seconds = state_.seconds;
-      state_.evaluations_without_gain = 0;
-    } else if (++state_.evaluations_without_gain >=
-               config_.early_stopping_patience.value_or(std::numeric_limits<std::int64_t>::max())) {
-      console_.line(fmt::format("step {}: no gain in {} validations, stopping early", state_.step,
-                                state_.evaluations_without_gain));
-      stopped_early_ = true;
-    }
-    return best;
-  }
-
-  // --- saving; a failure to save is reported, the run and what was saved before stay ---
-
-  template <class Save>
-  void try_saving(const std::filesystem::path& folder, const Save& save) {
-    try {
-      save(folder);
-    } catch (const std::exception& error) {
-      console_.line(fmt::format("warning: {} was not written, training goes on: {}", folder.string(), error.what()));
-    }
-  }
-
-  void save(TrainingStep<T, D, C>& step) {
-    const auto folder = std::filesystem::path(config_.output_dir) / fmt::format("checkpoint-{}", state_.step);
-    // The next batch of a resumed run: an epoch that just ended continues with the next one.
-    TrainerState state = state_;
-    if (state.batch == static_cast<std::int64_t>(layout_.epochs[static_cast<std::size_t>(state.epoch)].size())) {
-      state.batch = 0;
-      ++state.epoch;
-    }
-    try_saving(folder, [&](const auto& path) {
-      save_checkpoint(step, state, path, config_.model);
-      remove_old_checkpoints(config_.output_dir, config_.save_total_limit);
-    });
-  }
-
-  void save_best(TrainingStep<T, D, C>& step) {
-    if (state_.step == 0) return;
-    try_saving(std::filesystem::path(config_.output_dir) / "best",
-               [&](const auto& path) { save_trained(step.model(), path, config_.model); });
+    return out;
   }
 
   void finish(TrainingStep<T, D, C>& step) {
-    const std::filesystem::path output(config_.output_dir);
     if (summary_.interrupted && !layout_.epochs.empty() &&
         state_.epoch < static_cast<std::int64_t>(layout_.epochs.size()))
-      save(step);
-    save_trained(step.model(), output / "last", config_.model);
+      output_.save(step, state_of_next());
+    output_.save_last(step);
     summary_.steps = state_.step;
     summary_.tokens = state_.tokens;
     summary_.skipped = state_.skipped;
     summary_.seconds = state_.seconds;
     summary_.best_eval_loss = state_.best_loss;
     if (!summary_.earlier.empty()) {
-      write_file(output / "stages.json", stage_json(summary_).dump(2) + "\n");
+      write_file(output_.stages(), stage_json(summary_).dump(2) + "\n");
       for (const std::string& line : stage_table(summary_)) console_.line(line);
     }
     summary_.planned_bytes = plan().peak_bytes;
@@ -414,20 +318,20 @@ class Trainer {
   Console console_;
   const std::atomic<bool>* stop_;
   RunLayout layout_;
+  TrainerState state_;
+  TrainSummary summary_;
+  OutputFolder output_;
+  Validation validation_;
   Batch batch_;  // the one at hand
   std::string fingerprint_;
   Schedule schedule_;
   std::optional<Plan> plan_;
-  TrainerState state_;
-  TrainSummary summary_;
   MetricsFile* metrics_ = nullptr;
   std::optional<OpenStep> open_;
   Clock::time_point begin_{}, settled_{};
   double seconds_before_ = 0;
   std::int64_t steps_here_ = 0;
   std::int64_t largest_batch_ = 0;
-  std::int64_t last_evaluated_ = -1;
-  bool stopped_early_ = false;
 };
 
 /// Runs a configuration on one device: reads the folder and the rows, then trains.

@@ -16,6 +16,7 @@ namespace hone {
 struct StageRows {
   std::string name;
   std::vector<Example> rows;
+  std::int64_t dropped = 0;  ///< rows too long for max_length
 };
 
 /// The rows of a run.
@@ -33,7 +34,8 @@ inline TrainingData load_training_data(const TrainConfig& config, const Tokenize
   auto all = load_examples(config.data, tokenizer, options, format);
   TrainingData out{{}, {}, all.dropped, all.truncated, 0};
   for (const auto& [name, path] : config.also_evaluate) {
-    out.earlier.push_back({name, load_examples(path, tokenizer, options, format).items});
+    auto rows = load_examples(path, tokenizer, options, format);
+    out.earlier.push_back({name, std::move(rows.items), rows.dropped});
     check(!out.earlier.back().rows.empty(), "also_evaluate: [{}] no row is left to score", path);
   }
   if (!config.eval_data.empty()) {

@@ -1,0 +1,91 @@
+// The folder of a run: what a new run finds there, and what this one leaves. A checkpoint that cannot be written is
+// reported; the run and what was saved before stay.
+#pragma once
+
+#include <hone/train/checkpoint.hpp>
+#include <hone/train/run_log.hpp>
+#include <hone/train/train_config.hpp>
+
+#include <cstdint>
+#include <exception>
+#include <filesystem>
+#include <optional>
+
+namespace hone {
+
+class OutputFolder {
+ public:
+  /// Both live longer.
+  OutputFolder(const TrainConfig& config, Console& console)
+      : config_(config), console_(console), path_(config.output_dir) {}
+
+  std::filesystem::path metrics() const { return path_ / "metrics.jsonl"; }
+  std::filesystem::path stages() const { return path_ / "stages.json"; }
+
+  /// Makes the folder where there is none, and repairs what a killed run left behind.
+  void open() const {
+    std::filesystem::create_directories(path_);
+    settle_run_folder(path_);
+  }
+
+  /// The checkpoint that the run is to go on from, if any.
+  std::optional<std::filesystem::path> resume_from() const {
+    if (config_.resume == "false" || config_.resume.empty()) return std::nullopt;
+    if (config_.resume != "true") return std::filesystem::path(config_.resume);
+    const auto checkpoints = list_checkpoints(path_);
+    if (checkpoints.empty()) return std::nullopt;
+    return checkpoints.back().second;
+  }
+
+  /// A new run does not mix with an old one: checkpoints that are there are somebody's work.
+  void start_afresh() const {
+    const auto old = list_checkpoints(path_);
+    check(old.empty() || config_.overwrite_output_dir,
+          "output_dir: [{}] holds checkpoints of an earlier run; add --resume to go on with it, --overwrite_output_dir "
+          "to remove them, or choose another folder",
+          path_.string());
+    remove_checkpoints_after(path_, -1);
+    std::filesystem::remove(metrics());
+    std::filesystem::remove(stages());
+  }
+
+  /// Removes the checkpoints after `step`: the run does these steps again.
+  void repeat_from(std::int64_t step) const { remove_checkpoints_after(path_, step); }
+
+  /// A checkpoint of a TrainingStep, from which a run goes on as `state` says.
+  template <class Step>
+  void save(Step& step, const TrainerState& state) {
+    try_saving(path_ / fmt::format("checkpoint-{}", state.step), [&](const auto& folder) {
+      save_checkpoint(step, state, folder, config_.model);
+      remove_old_checkpoints(path_, config_.save_total_limit);
+    });
+  }
+
+  /// What has trained so far, as the best there is.
+  template <class Step>
+  void save_best(Step& step) {
+    try_saving(path_ / "best", [&](const auto& folder) { save_trained(step.model(), folder, config_.model); });
+  }
+
+  /// The result of the run; throws where it cannot be written.
+  template <class Step>
+  void save_last(Step& step) const {
+    save_trained(step.model(), path_ / "last", config_.model);
+  }
+
+ private:
+  template <class Save>
+  void try_saving(const std::filesystem::path& folder, const Save& save) {
+    try {
+      save(folder);
+    } catch (const std::exception& error) {
+      console_.line(fmt::format("warning: {} was not written, training goes on: {}", folder.string(), error.what()));
+    }
+  }
+
+  const TrainConfig& config_;
+  Console& console_;
+  std::filesystem::path path_;
+};
+
+}  // namespace hone
