@@ -62,6 +62,8 @@ def bad_adapters(cli: Cli) -> None:
     cli.bad(*ask, "--adapter", changed("loha", peft_type="LOHA"), says=["LOHA", "nearest: LORA"])
     cli.bad(*ask, "--adapter", changed("zero", r=0), says=["adapter_config.json", '"r"'])
     cli.bad(*ask, "--adapter", changed("wide", r=3), says=["lora_A", "was expected"])
+    inspected = cli.good("inspect", changed("colour", base_model_name_or_path="\x1b[31m"))
+    assert "\x1b" not in inspected and "\\x1b[31m" in inspected and "base_hash" in inspected, inspected
     cli.bad(*cli.train("x", "--target_modules", "q_porj"), says=["q_porj", "nearest names: q_proj"])
     cli.bad(*cli.train("x", "--method", "ia3", "--target_modules", "kproj"), says=["[ia3]", "k_proj"])
     strange = cli.run(*ask, "--adapter", changed("future", shine=[1]))
@@ -121,8 +123,9 @@ def quantise_and_merge(cli: Cli) -> None:
 def stages(cli: Cli) -> None:
     """An adapter on top of an earlier one; the earlier stage's rows are scored along the way."""
     general = adapter(cli, "general")
+    earlier = cli.write("earlier rows.jsonl", cli.rows(16).read_bytes())
     run = cli.train("task", "--max_steps", 2, "--eval_data", cli.rows(8), "--dtype", "fp32", "--stack_on", f"general={general}",
-                    "--also_evaluate", f"general={cli.rows(16)}")
+                    "--also_evaluate", f"general={earlier}")
     out = cli.good(*run)
     assert ", difference 0 B" in out and "validation loss" in out and "before" in out, out
     rows = json.loads((cli.folder / "task" / "stages.json").read_text())

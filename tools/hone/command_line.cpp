@@ -200,6 +200,12 @@ std::vector<std::string> split_list(const std::string& text) {
   return out;
 }
 
+std::pair<std::string, std::string> named_path(const std::string& text) {
+  const auto equals = text.find('=');
+  const bool named = equals != text.npos && equals > 0 && equals < text.find('/');
+  return {named ? text.substr(0, equals) : text, named ? text.substr(equals + 1) : text};
+}
+
 std::int64_t parse_bytes(const std::string& key, const std::string& text) {
   constexpr std::array<std::pair<std::string_view, double>, 10> units = {{{"", 1.0},
                                                                           {"B", 1.0},

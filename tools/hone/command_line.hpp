@@ -7,6 +7,7 @@
 #include <functional>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 namespace hone::cli {
@@ -30,6 +31,9 @@ int report_error(std::string_view message, int code);
 
 /// Splits at commas that stand outside braces: "*.{q,v}_proj,o_proj" is two entries.
 std::vector<std::string> split_list(const std::string& text);
+
+/// The name and the path of "name=path"; a path alone is its own name.
+std::pair<std::string, std::string> named_path(const std::string& text);
 
 /// "24GiB", "512MB" or a plain number of bytes.
 std::int64_t parse_bytes(const std::string& key, const std::string& text);

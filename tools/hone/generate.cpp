@@ -30,7 +30,7 @@ SamplingOptions sampling(const GenerateFlags& flags, const GenerationConfig& fil
   return out;
 }
 
-/// "name=folder" or a folder, which is then its own name; weights in the same order, or 1 each.
+/// "name=folder" or a folder; weights in the same order, or 1 each.
 std::vector<AdapterSource> adapter_sources(const GenerateFlags& flags) {
   const auto weights = split_list(flags.weights);
   check(weights.empty() || weights.size() == flags.adapters.size(),
@@ -38,10 +38,8 @@ std::vector<AdapterSource> adapter_sources(const GenerateFlags& flags) {
         flags.adapters.size());
   std::vector<AdapterSource> out;
   for (std::size_t i = 0; i < flags.adapters.size(); ++i) {
-    const std::string& text = flags.adapters[i];
-    const auto equals = text.find('=');
-    const bool named = equals != text.npos && equals > 0 && text.find('/') > equals;
-    AdapterSource source{named ? text.substr(0, equals) : text, named ? text.substr(equals + 1) : text};
+    const auto [name, folder] = named_path(flags.adapters[i]);
+    AdapterSource source{name, folder};
     if (!weights.empty()) {
       std::size_t used = 0;
       try {

@@ -3,6 +3,7 @@
 #include <hone/core/human.hpp>
 #include <hone/io/adapter_files.hpp>
 #include <hone/io/tensor_files.hpp>
+#include <hone/io/utf8.hpp>
 #include <hone/models/llama.hpp>
 #include <hone/models/llama_config_file.hpp>
 #include <hone/peft/adapter_notes.hpp>
@@ -71,10 +72,16 @@ nlohmann::json model_json(const std::filesystem::path& folder) {
   return out;
 }
 
+void add_base_hash(nlohmann::json& out, const std::filesystem::path& folder) {
+  if (const auto base = read_base_hash(folder))
+    out["base_hash"] = {{"projections", base->projections}, {"others", base->others}, {"quantised", base->quantised}};
+}
+
 /// An adapter of another method than LoRA: its config as it stands.
 nlohmann::json method_json(const nlohmann::json& config, const std::filesystem::path& folder) {
   nlohmann::json out = {{"kind", "adapter"}};
   out.update(config);
+  add_base_hash(out, folder);
   out["weights"] = tensors_json(TensorFiles(folder, config.contains("peft_type") ? "adapter_model" : "adapter"));
   return out;
 }
@@ -93,8 +100,7 @@ nlohmann::json adapter_json(const std::filesystem::path& folder) {
   if (config.base_model_name_or_path) out["base_model_name_or_path"] = *config.base_model_name_or_path;
   const auto unknown = hone::detail::unknown_keys(config.other, nlohmann::json::object());
   if (!unknown.empty()) out["unknown_keys"] = unknown;
-  if (const auto base = read_base_hash(folder))
-    out["base_hash"] = {{"projections", base->projections}, {"others", base->others}, {"quantised", base->quantised}};
+  add_base_hash(out, folder);
   out["weights"] = tensors_json(TensorFiles(folder, "adapter_model"));
   return out;
 }
@@ -106,15 +112,23 @@ nlohmann::json describe(const std::filesystem::path& path) {
   return {{"kind", "weights"}, {"weights", tensors_json(TensorFiles(path))}};
 }
 
+/// Text of a file with nothing in it that a terminal obeys, in full length.
+std::string shown(std::string_view text) {
+  std::string out;
+  for (std::size_t at = 0; at < text.size();) out += hone::detail::shown_character(text, at);
+  return out;
+}
+
 void print(const nlohmann::json& description) {
   for (const auto& [key, value] : description.items()) {
     if (key == "weights") continue;
-    std::printf("%-30s %s\n", key.c_str(), value.is_string() ? value.get<std::string>().c_str() : value.dump().c_str());
+    std::printf("%-30s %s\n", shown(key).c_str(),
+                shown(value.is_string() ? value.get<std::string>() : value.dump()).c_str());
   }
   if (!description.contains("weights")) return;
   const auto& weights = description["weights"];
   for (const auto& tensor : weights["tensors"])
-    std::printf("  %-60s %-9s %s\n", tensor["name"].get<std::string>().c_str(),
+    std::printf("  %-60s %-9s %s\n", shown(tensor["name"].get<std::string>()).c_str(),
                 tensor["dtype"].get<std::string>().c_str(), tensor["shape"].dump().c_str());
   std::printf("%zu tensors, %s parameters, %s\n", weights["tensors"].size(),
               with_commas(weights["parameters"].get<std::int64_t>()).c_str(),

@@ -1,5 +1,7 @@
 #include "train_flags.hpp"
 
+#include <algorithm>
+
 namespace hone::cli {
 namespace {
 
@@ -23,13 +25,14 @@ ModulePatterns<Value> pattern_list(const std::string& key, const std::string& te
   return out;
 }
 
-/// "general=DIR,DIR2": names and paths; a path without a name is its own.
+/// "general=DIR,DIR2": names and paths. Unlike split_list's, their spaces and braces are their own.
 NamedPaths named_paths(const std::string& text) {
   NamedPaths out;
-  for (const std::string& item : split_list(text)) {
-    const auto equals = item.find('=');
-    const bool named = equals != item.npos && equals < item.find('/');
-    out.emplace_back(named ? item.substr(0, equals) : item, named ? item.substr(equals + 1) : item);
+  for (std::size_t begin = 0; begin < text.size();) {
+    const std::size_t end = std::min(text.find(',', begin), text.size());
+    const std::size_t first = std::min(text.find_first_not_of(' ', begin), end);
+    if (first < end) out.push_back(named_path(text.substr(first, end - first)));
+    begin = end + 1;
   }
   return out;
 }
@@ -98,7 +101,9 @@ void add_method_options(CLI::App& app, TrainFlags& flags) {
   app.add_option("--prompt_tuning_init_text", c.prompt_tuning_init_text, "the text a prompt begins as");
   app.add_flag("--from_scratch", c.from_scratch, "start from random weights (config.json alone is read)");
   app.add_option("--dtype", c.dtype, "auto, fp32, mixed, bf16")->capture_default_str();
-  app.add_option("--gradient_checkpointing", c.gradient_checkpointing, "none, selective, full")->capture_default_str();
+  app.add_option("--gradient_checkpointing", c.gradient_checkpointing,
+                 "none, selective, full; auto: the least that fits")
+      ->capture_default_str();
   app.add_option("--offload", flags.offload,
                  "optimizer, activations: kept in the host's memory beside a card; activations with full");
   app.add_option("--loss_chunk", c.loss_chunk, "tokens of the output projection at a time, 0 = about 8 Mi logits")
