@@ -30,6 +30,12 @@ def compare(cli: Cli) -> None:
     page = cli.folder / "table.html"
     again = cli.run(*comparison(cli, *contenders, "--html", page))
     assert again.returncode == 0 and "measuring" not in again.stderr, again.stderr
+    cli.write("general.txt", "Another text.\n\nOf two documents.\n")
+    changed = cli.run(*comparison(cli, "--contenders", "lora:lora_r=4", "--general_text", general, "--json"))
+    assert changed.returncode == 0 and "measuring lora:lora_r=4" in changed.stderr, changed.stderr
+    anew = {row["name"]: row["mean"] for row in json.loads(changed.stdout)["methods"]}["lora:lora_r=4"]
+    assert anew["forgetting"] != lora["forgetting"] and anew["validation_loss"] == lora["validation_loss"], anew
+    assert "actual_bytes" not in anew, anew  # it was not trained again
     assert "<svg" in page.read_text() and all(name in again.stdout and name in page.read_text() for name in names), again.stdout
 
 
@@ -41,6 +47,7 @@ def compare_badly(cli: Cli) -> None:
     cli.bad(*comparison(cli, "--contenders", "few_shot:shots=0"), says="shots")
     cli.bad(*comparison(cli, "--contenders", "base"), says="contenders")
     cli.bad(*comparison(cli, "--contenders", "lora:lora_r"), says="key=value")
+    cli.bad(*comparison(cli, "--stack_on", "general=nowhere"), says="stack_on")
     assert not (cli.folder / "compared" / "lora").exists()
 
 

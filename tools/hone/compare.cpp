@@ -36,8 +36,8 @@ Contender parse_contender(const std::string& text) {
 /// The settings that decide what is measured, as text: who takes part, how often and how it is shown are not among
 /// them.
 std::string deciding_settings(const CLI::App& app) {
-  const std::set<std::string> others = {"contenders", "seeds",      "seed",  "html",
-                                        "json",       "output_dir", "quiet", "dry_run"};
+  const std::set<std::string> others = {
+      "contenders", "seeds", "seed", "html", "json", "output_dir", "quiet", "dry_run", "overwrite_output_dir"};
   const std::string all = app.config_to_str(true);
   std::string out;
   for (const std::string_view line : split_lines(all))

@@ -71,7 +71,8 @@ std::string comparison_text(const std::vector<Compared>& rows);
 std::string comparison_json(const std::vector<Compared>& rows);
 std::string comparison_page(const std::vector<Compared>& rows, const CompareFlags& flags);
 
-/// Measures all contenders; what an earlier run into the same folder has measured with the same settings is read back.
+/// Measures all contenders; what an earlier run into the same folder has measured with the same settings, base and rows
+/// is read back.
 std::vector<Compared> compare_all(const CompareFlags& flags, const std::vector<Contender>& contenders,
                                   const std::string& settings);
 

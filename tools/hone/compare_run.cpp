@@ -4,8 +4,10 @@
 
 #include <hone/core/error.hpp>
 #include <hone/io/atomic_file.hpp>
+#include <hone/io/hash.hpp>
 #include <hone/io/json.hpp>
 #include <hone/models/quantise_folder.hpp>
+#include <hone/train/fingerprint.hpp>
 #include <hone/train/run_layout.hpp>
 
 #include <algorithm>
@@ -89,7 +91,9 @@ class Comparison {
         settings_(settings),
         output_(flags.train.config.output_dir),
         files_(split_rows(flags.train.config, output_.string())),
-        yardstick_(flags, files_) {}
+        yardstick_(flags, files_) {
+    settings_ += fmt::format("contents={}\n", hash_of_files());
+  }
 
   Compared measure(const Contender& contender) {
     Compared out{contender, {}, {}};
@@ -105,6 +109,14 @@ class Comparison {
   }
 
  private:
+  /// Of the base and of all that models are trained and scored on: paths may name other contents the next time.
+  std::string hash_of_files() const {
+    Hash hash;
+    hash.add(base_fingerprint(flags_.train.config)).add(read_file(files_.train)).add(read_file(files_.valid));
+    if (!flags_.general_text.empty()) hash.add(read_file(flags_.general_text));
+    return hash.hex();
+  }
+
   Measurements measure(const Contender& contender, std::uint64_t seed) {
     const fs::path folder = output_ / folder_name(contender) / fmt::format("seed-{}", seed);
     const fs::path file = folder / "measured.json";
@@ -132,7 +144,7 @@ class Comparison {
     TrainFlags run = settled_run(contender);
     run.config.seed = seed;
     run.config.output_dir = folder.string();
-    run.config.resume = "true";
+    run.config.resume = run.config.overwrite_output_dir ? "false" : "true";
     const auto engine = engine_of(run);
     const TrainSummary summary =
         engine->train(run.config, policy_named(run.config.dtype), Console::quiet(), stop_on_signals());
@@ -142,9 +154,10 @@ class Comparison {
     out["trainable"] = static_cast<double>(summary.trainable);
     out["file_bytes"] = size_of_weights(best);
     out["planned_bytes"] = static_cast<double>(summary.planned_bytes);
-    out["actual_bytes"] = static_cast<double>(summary.actual_bytes);
-    if (summary.step_seconds > 0)
+    if (summary.step_seconds > 0) {  // else it had been trained before, and is only measured anew
+      out["actual_bytes"] = static_cast<double>(summary.actual_bytes);
       out["tokens_per_second"] = static_cast<double>(summary.batch_tokens) / summary.step_seconds;
+    }
     if (summary.best_seconds) out["seconds_to_best"] = *summary.best_seconds;
     return out;
   }
@@ -191,7 +204,10 @@ class Comparison {
     const auto model = read_llama_config(fs::path(run.config.model) / "config.json");
     const auto how = with_quantisation(model, run.config).quantization;
     if (!how || model.quantization) return run;
-    const fs::path folder = output_ / fmt::format("base-{}", name_of(how->type));
+    Hash hash;  // two contenders may quantise alike or not
+    hash.add(base_fingerprint(run.config)).add(how->double_quant ? "double" : "single");
+    for (const std::string& module : how->skip_modules) hash.add(module).add(";");
+    const fs::path folder = output_ / fmt::format("base-{}-{}", name_of(how->type), hash.hex());
     if (!fs::exists(folder)) quantise_folder(run.config.model, folder, *how, Cpu({.threads = run.threads}));
     run.config.model = folder.string();
     run.config.load_in_4bit = run.config.load_in_8bit = false;
@@ -228,7 +244,10 @@ void add_gains(Compared& row, const Measurements& base) {
 std::vector<Compared> compare_all(const CompareFlags& flags, const std::vector<Contender>& contenders,
                                   const std::string& settings) {
   for (const Contender& contender : contenders) {  // hours may lie before the last one's turn
-    validate(flags_of(flags, contender).config);
+    const TrainConfig config = flags_of(flags, contender).config;
+    validate(config);
+    check(config.stack_on.empty(), "contenders: '{}': what trains with stack_on cannot be scored on the base alone",
+          contender.name);
     shots_of(contender);
   }
   Comparison comparison(flags, settings);
