@@ -6,10 +6,6 @@
 #ifndef XXH_INLINE_ALL
 #define XXH_INLINE_ALL
 #endif
-// xxHash demands that its functions be inlined, and g++ -Og, which inlines few, calls that an error.
-#ifndef XXH_NO_INLINE_HINTS
-#define XXH_NO_INLINE_HINTS 1
-#endif
 #include <xxhash.h>
 
 #include <cstddef>
