@@ -205,6 +205,7 @@ def tuning(cli: Cli) -> None:
     cli.bad(*ask, "--device", "cpu", says=["device", "cpu"])
     cli.bad(*ask, "--batch_size", "auto", says="batch_size")
     cli.bad("tune", "--model", TINY, "--output", cli.folder / "nowhere" / "tune.json", says=["output", "nowhere"])
+    cli.bad("tune", "--model", TINY, "--output", cli.folder, says=["output", "is a folder"])
     cli.bad(*cli.train("x", "--device", "cpu", "--gemm_tuning", table), says=["gemm_tuning", "tune.json", "cpu"])
     assert "--gemm_tuning" in cli.good("train", "--help") and "--output" in cli.good("tune", "--help")
     done = cli.run(*ask, "--max_length", 256)

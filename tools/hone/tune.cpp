@@ -32,6 +32,8 @@ void check_flags(const TuneFlags& flags) {
   std::error_code unreadable;
   check(std::filesystem::is_directory(folder, unreadable), "output: [{}] is not a folder that could hold {}",
         folder.string(), flags.output);
+  check(!std::filesystem::is_directory(flags.output, unreadable),
+        "output: [{}] is a folder; tune writes a file (--output tune.json)", flags.output);
 }
 
 Card card_to_tune() {

@@ -49,8 +49,8 @@ struct OptimizerOptions {
   double max_grad_norm = 1.0;  ///< 0 = no clipping
   WeightUpdate update = WeightUpdate::plain;
   std::uint64_t seed = 0;  ///< of stochastic rounding
-  /// Unless 0, states and master copies are in the host's memory, and come to the device in chunks of this many bytes.
-  /// at most (fewer where all are few). The bits are the same. Nothing changes on the processor.
+  /// Unless 0, states and master copies are in the host's memory, and come to the device in chunks of about this many
+  /// bytes (fewer where all are few). The bits are the same. Nothing changes on the processor.
   std::int64_t offload_chunk = 0;
 };
 

@@ -161,7 +161,10 @@ GemmTuning tune_gemms(const D& device, const std::set<GemmShape>& shapes, const 
   check(driver.matmul_algorithms != nullptr, "[tune] this device has no GEMM library whose algorithms could be timed");
   GemmTuning out;
   succeed(driver, driver.matmul_origin(&out.origin), "matmul_origin");
-  for (const GemmShape& shape : shapes) {
+  // Large ones first: what the memory keeps of their operands does for smaller ones. The other way round each larger
+  // shape would want new blocks, and no old one would ever go back to the card.
+  for (auto at = shapes.rbegin(); at != shapes.rend(); ++at) {
+    const GemmShape& shape = *at;
     const detail::TunedProduct<D> product(device, shape);
     const auto names = detail::candidates_of(device, product, shape);
     if (names.empty() || !names.front().empty()) continue;

@@ -41,7 +41,8 @@ inline std::string adapter_fingerprint(const std::filesystem::path& folder) {
 }
 
 /// A hash over the base, the rows, in order, and every key that the step or the schedule reads. Keys that only say how
-/// often to look, save or print are not among them, nor is gradient_checkpointing, which changes no bit.
+/// often to look, save or print are not among them, nor are gradient_checkpointing, offload and cuda_graphs, which
+/// change no bit; gemm_tuning is checked apart, see check_same_gemm_tuning().
 inline std::string fingerprint(const TrainConfig& config, const Policy& policy, const TrainingData& data,
                                std::int64_t total_steps) {
   Hash hash;
