@@ -199,22 +199,26 @@ def hostile_names(cli: Cli) -> None:
 def tuning(cli: Cli) -> None:
     """hone tune says in a sentence why it cannot run; where there is a card, training goes by what it wrote."""
     table = cli.folder / "tune.json"
-    ask = ["tune", "--model", TINY, "--output", table]
+    unread = ["tune", "--model", TINY, "--output", table]
+    ask = [*unread, "--data", cli.rows(24), "--max_length", 256]
+    cli.bad(*unread, says=["data", "--packing"])
     cli.bad("tune", "--model", TINY, says="--output FILE")
     cli.bad("tune", "--output", table, says="--model FOLDER")
     cli.bad(*ask, "--device", "cpu", says=["device", "cpu"])
     cli.bad(*ask, "--batch_size", "auto", says="batch_size")
-    cli.bad("tune", "--model", TINY, "--output", cli.folder / "nowhere" / "tune.json", says=["output", "nowhere"])
-    cli.bad("tune", "--model", TINY, "--output", cli.folder, says=["output", "is a folder"])
+    cli.bad("tune", "--model", TINY, "--packing", "--output", cli.folder / "nowhere" / "tune.json", says=["output", "nowhere"])
+    cli.bad("tune", "--model", TINY, "--packing", "--output", cli.folder, says=["output", "is a folder"])
     cli.bad(*cli.train("x", "--device", "cpu", "--gemm_tuning", table), says=["gemm_tuning", "tune.json", "cpu"])
     assert "--gemm_tuning" in cli.good("train", "--help") and "--output" in cli.good("tune", "--help")
-    done = cli.run(*ask, "--max_length", 256)
+    done = cli.run(*ask)
     if done.returncode == 0:
         assert json.loads(table.read_text())["products"] and "matrix products" in done.stdout
-        assert "GEMM tuning" in cli.good(*cli.train("tuned", "--device", "cuda", "--gemm_tuning", table))
+        told = cli.good(*cli.train("tuned", "--device", "cuda", "--gemm_tuning", table))
+        assert "GEMM tuning" in told and "products are in the table" in told, told
         cli.bad(*cli.train("tuned", "--device", "cuda", "--resume"), says=["GEMM tuning", "resume"])
     else:
         assert "there is none to ask" in done.stderr and len(done.stderr.splitlines()) == 1, done.stderr
+        assert cli.run(*unread, "--packing", "--max_length", 256).stderr == done.stderr  # that batches are all full is enough to know
         assert not table.exists()
 
 

@@ -135,6 +135,30 @@ def cards_and_cost(cli: Cli) -> None:
     cli.bad("plan", "--model", "llama-2-7b", "--tokens", 1e9, "--price_per_hour", 2, says="--tokens_per_second")
 
 
+def offloaded(cli: Cli) -> None:
+    """What --offload keeps in the host's memory, what it copies, and when it is refused."""
+    run = ["--method", "full", "--gpu", "RTX 4090", "--gradient_checkpointing", "full", "--tokens", 1e6]
+    kept, states, inputs = (plan(cli, "qwen2.5-0.5b", *run, *offload)
+                            for offload in ([], ["--offload", "optimizer"], ["--offload", "activations"]))
+    assert kept["host_bytes"] == kept["offload_bytes_per_step"] == 0
+    state = 12 * kept["parameters"]  # two moments and a master copy, fp32
+    assert state <= states["host_bytes"] < 1.001 * state and states["offload_bytes_per_step"] == 2 * state
+    settings = inputs["settings"]
+    left = 23 * 896 * 2 * settings["batch_size"] * settings["max_length"]  # of 24 layers, bf16
+    assert left <= inputs["host_bytes"] < 1.001 * left
+    assert inputs["offload_bytes_per_step"] == 2 * left * settings["gradient_accumulation_steps"]
+    for out in (states, inputs):
+        assert out["peak_bytes"] < kept["peak_bytes"] and out["graphs"]["nodes"] > kept["graphs"]["nodes"]
+        assert abs(out["training_cost"]["hours"] / kept["training_cost"]["hours"] - 1) < 1e-6
+    text = cli.good("plan", "--model", "qwen2.5-0.5b", *run, "--offload", "optimizer,activations")
+    assert "optimizer states, layer inputs in the host's memory, pinned" in text and "without the copies of --offload" in text, text
+    cli.bad("plan", "--model", "qwen2.5-0.5b", "--offload", "activations", says=["offload", "gradient_checkpointing full"])
+    cli.bad("plan", "--model", "qwen2.5-0.5b", "--offload", "weights", says=["offload", "weights"])
+    said = "nothing moves: the processor's memory is the host's"
+    assert said in cli.good("plan", "--model", TINY, "--max_length", 256, "--offload", "optimizer")
+    assert "offload: " + said in cli.good(*cli.train("offloaded", "--offload", "optimizer", "--max_steps", 1))
+
+
 def page(cli: Cli) -> None:
     """One page, nothing fetched, hostile names escaped."""
     folder = cli.folder / "<script>alert(1)<"
@@ -201,4 +225,4 @@ def bad_plans(cli: Cli) -> None:
     assert plan(cli, trillion, "--max_length", 256)["parameters"] > 10**12
 
 
-PLAN_CASES = [named_models, counted_models, consistent, planned_is_actual, automatic, rows_and_budgets, backwards, cards_and_cost, page, comparison, bad_plans]
+PLAN_CASES = [named_models, counted_models, consistent, planned_is_actual, automatic, rows_and_budgets, backwards, cards_and_cost, offloaded, page, comparison, bad_plans]

@@ -102,7 +102,7 @@ TEST_CASE("gemm_tuning_file: hostile files get a sentence") {
            {changed("\"a_type\":\"bfloat16\"", "\"a_type\":\"int8\""),
             "\"a_type\" is 'int8'; float32 or bfloat16 was expected"},
            {changed("\"a_type\":\"bfloat16\"", "\"a_type\":\"float32\""), "is none that a GEMM library is asked for"},
-           {changed("\"m\":4096", "\"m\":0"), "\"m\" is 0; 1 to 2147483648 was expected"},
+           {changed("\"m\":4096", "\"m\":0"), ", product 1] \"m\" is 0; 1 to 2147483648 was expected"},
            {changed("\"m\":4096", "\"m\":1e99"), "\"m\" is 1e+99; an integer was expected"},
            {changed("\"m\":4096", "\"m\":99999999999999999999"), "\"m\" is"},
            {changed("\"m\":4096", "\"m\":1,\"m\":1"), "key \"m\" is given twice"},
@@ -113,12 +113,12 @@ TEST_CASE("gemm_tuning_file: hostile files get a sentence") {
            {changed("\"workspace_bytes\":33554432", "\"workspace_bytes\":-1"), "\"workspace_bytes\" is -1"},
            {changed("id 66, tile 20", ""), "\"algorithm\" is \"\""},
            {changed("\"milliseconds\":0.1", "\"milliseconds\":-1"), "\"milliseconds\" is -1"},
-           {twice, "[t] a product of 4096 x 896 x 4864 is given twice"},
+           {twice, "[t, product 2] a product of 4096 x 896 x 4864 is given twice"},
        }) {
     CAPTURE(one.says);
     const auto message = message_of([&] { parse_gemm_tuning(one.text, "t"); });
     CAPTURE(message);
-    CHECK(contains(message, "[t]"));
+    CHECK(message.starts_with("[t"));
     CHECK(contains(message, one.says));
   }
   CHECK(contains(message_of([&] { read_gemm_tuning("/nowhere/tune.json"); }), "/nowhere/tune.json"));

@@ -120,6 +120,19 @@ TEST_CASE("tune: shapes that the library has no algorithm for are left out") {
   CHECK(tuning.choices.begin()->first.n == 128);
 }
 
+TEST_CASE("tune: a shape whose operands find no memory is reported and left out, the others are kept") {
+  const TimedLibrary library({{"fast", 0.5}});
+  const Emu device;
+  device.memory().set_budget(1 << 20);
+  std::vector<std::size_t> candidates;
+  const auto tuning = gpu::tune_gemms(device, {shape_of(128, 128, 128), shape_of(4096, 4096, 128)}, {},
+                                      [&](const auto&, const auto&, std::size_t of) { candidates.push_back(of); });
+  CHECK(candidates == std::vector<std::size_t>{0, 2});
+  REQUIRE(tuning.choices.size() == 1);
+  CHECK(tuning.choices.begin()->first.m == 128);
+  CHECK(device.memory().ledger().device().now == 0);
+}
+
 TEST_CASE("tune: no library, or one that fails, is a sentence, and nothing stays allocated") {
   const auto tune = [](const Emu& device) {
     gpu::tune_gemms(device, {shape_of(128, 128, 128)}, {}, [](const auto&, const auto&, std::size_t) {});

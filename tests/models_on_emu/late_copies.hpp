@@ -49,6 +49,12 @@ class LateCopies {
 
   /// Copies that were put off.
   static std::size_t put_off() { return state().put_off; }
+  /// Those of them that have not passed yet: nobody has waited for them.
+  static std::size_t under_way() {
+    std::size_t out = 0;
+    for (const auto& [stream, copies] : state().waiting) out += copies.size();
+    return out;
+  }
   /// Those of them that did not wait for all the work given before them, and might pass too early.
   static std::size_t too_early() { return state().too_early; }
 

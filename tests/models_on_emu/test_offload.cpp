@@ -9,6 +9,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <span>
 #include <vector>
 
 using namespace hone;
@@ -102,8 +103,8 @@ struct Run {
   std::vector<double> seen;
 };
 
-std::vector<double> two_steps(const StepConfig& of, bool graphs) {
-  Run run(layers(3), of, graphs);
+std::vector<double> two_steps(const StepConfig& of, bool graphs, std::int64_t count) {
+  Run run(layers(count), of, graphs);
   for (std::int32_t i = 0; i < 2; ++i) run.train(i);
   auto out = run.end();
   CHECK(run.planned->graphs() == (graphs ? 3 : 0));  // a first batch, a later one, the update
@@ -118,14 +119,16 @@ std::vector<double> two_steps(const StepConfig& of, bool graphs) {
   return out;
 }
 
+/// `late`: also with copies that pass as late as they may, and a layer more.
 void check_same_bits(const Method& method, const Policy& policy, MomentType moments, bool late = false) {
   CAPTURE(policy.name);
   const auto with = [&](Offload offload) { return step_of(method, policy, moments, offload); };
-  const auto wanted = two_steps(with(nothing), false);
-  CHECK(two_steps(with(everything), true) == wanted);
+  const std::int64_t count = late ? 3 : 2;
+  const auto wanted = two_steps(with(nothing), false, count);
+  CHECK(two_steps(with(everything), true, count) == wanted);
   if (!late) return;
   const LateCopies put_off;
-  CHECK(two_steps(with(everything), false) == wanted);
+  CHECK(two_steps(with(everything), false, count) == wanted);
   CHECK(LateCopies::put_off() > 50);
   CHECK(LateCopies::too_early() == 0);
 }
@@ -184,22 +187,22 @@ TEST_CASE("a second forward pass before the backward of the first is refused, an
 
 TEST_CASE("a driver call of an offloaded step that fails leaves nothing behind") {
   const StepConfig of = step_of(few_adapters, policy::bf16, MomentType::full, everything);
-  std::vector<double> wanted;
   std::int64_t calls = 0;
   {
     Run run(layers(2), of, false);
     const Faults counted(-1);
     run.train(0);
     calls = Faults::calls();
-    wanted = run.end();
   }
-  for (std::int64_t n = 3; n < calls; n += 97) {
+  for (const std::int64_t n : {calls / 4, calls / 2, calls - 9}) {
     CAPTURE(n);
+    const LateCopies late;
     Run run(layers(2), of, false);
     {
       const Faults failing(n);
       CHECK(contains(error_of([&] { run.train(0); }), "a call that the test made fail"));
     }
+    CHECK(LateCopies::under_way() == 0);
     CHECK(run.device.memory().ledger().of(Category::activations).now == 0);
     CHECK(run.device.memory().ledger().of(Category::workspace).now == 0);
   }
@@ -208,4 +211,53 @@ TEST_CASE("a driver call of an offloaded step that fails leaves nothing behind")
     Run(layers(2), of, true).train(0);
     CHECK(Faults::open() == 0);
   }
+}
+
+TEST_CASE("a driver call that fails while an offloaded batch is written down: the step begins anew, with its bits") {
+  const StepConfig of = step_of(few_adapters, policy::bf16, MomentType::full, everything);
+  const auto write_down = [](Run& run) { run.planned->accumulate(few_of(2), 2); };
+  std::vector<double> wanted;
+  std::int64_t calls = 0;
+  {
+    Run run(layers(2), of, true);
+    run.train(0);
+    const Faults counted(-1);
+    run.train(1);
+    calls = Faults::calls();
+    wanted = run.end();
+  }
+  Run run(layers(2), of, true);
+  run.train(0);
+  for (const std::int64_t n : {calls / 8, calls / 5, calls / 4}) {  // of two batches and an update: in the first
+    CAPTURE(n);
+    const Faults failing(n);
+    CHECK(contains(error_of([&] { write_down(run); }), "a call that the test made fail"));
+    CHECK(run.planned->graphs() == 0);
+    CHECK(run.device.memory().ledger().of(Category::activations).now == 0);
+  }
+  run.train(1);
+  CHECK(run.planned->graphs() == 3);
+  CHECK(run.end() == wanted);
+}
+
+TEST_CASE("an update of offloaded states that fails has the device wait for the copies under way") {
+  using Parameter = OptimizedView<float, float>;
+  const LateCopies late;
+  const Emu device;
+  constexpr std::int64_t count = 8 * detail::offload_grain;
+  std::vector<float> on_device(2 * count), on_host(2 * count);
+  Parameter one{.weight = {on_device.data(), {count}, 1},
+                .master = {nullptr, {0}, 1},
+                .gradient = {on_device.data() + count, {count}, 1},
+                .states = {}};
+  one.states[0] = View<float, 1>{on_host.data(), {count}, 1};
+  one.states[1] = View<float, 1>{on_host.data() + count, {count}, 1};
+  OffloadedStates<Emu> states(device, 4 * std::int64_t{sizeof(float)} * detail::offload_grain);  // four chunks
+  for (int good = 0; good < 3; ++good) {
+    int chunk = 0;
+    const auto apply = [&](std::span<const Parameter>) { check(chunk++ < good, "this chunk fails"); };
+    CHECK(error_of([&] { states.update(std::span<const Parameter>(&one, 1), apply); }) == "this chunk fails");
+    CHECK(LateCopies::under_way() == 0);
+  }
+  CHECK(LateCopies::put_off() == 4 + 8 + 12);
 }

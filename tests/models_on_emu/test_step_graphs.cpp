@@ -254,8 +254,8 @@ TEST_CASE("a key is written down once; then a step is one launch a batch, one fo
   run.planned->finish_update();
   CHECK(counts.captures == 3);  // 8 tokens first, 12 later, the update
   CHECK(run.planned->graphs() == 3);
-  CHECK(run.plan.graphs.launches / run.plan.graphs.count >= counts.written / 3);
-  CHECK(run.plan.graphs.launches / run.plan.graphs.count <= counts.written / 3 * 3 / 2);
+  CHECK(run.plan.graphs.nodes / run.plan.graphs.count >= counts.written / 3);
+  CHECK(run.plan.graphs.nodes / run.plan.graphs.count <= counts.written / 3 * 3 / 2);
   for (std::uint64_t i = 2; i < 4; ++i) {
     Calls::Counts& now = Calls::state();
     now.launches = now.written = now.graphs = now.waits = now.event_waits = now.allocations = now.copies = 0;

@@ -41,6 +41,19 @@ TrainConfig resolve(const TrainConfig& config, std::int64_t budget) {
 
 }  // namespace
 
+TEST_CASE("a run that would pin more of the host's memory than there is gets a sentence; nobody knows is no reason") {
+  CHECK_NOTHROW(check_host_bytes(1 << 20, 1 << 20));
+  CHECK_NOTHROW(check_host_bytes(1 << 20, 0));
+  try {
+    check_host_bytes((1 << 20) + 1, 1 << 20);
+    FAIL("not refused");
+  } catch (const Error& error) {
+    CHECK(std::string(error.what()) ==
+          "offload: the run keeps 1.00 MiB (1048577 B) in the host's memory, pinned, and 1.00 MiB (1048576 B) of it "
+          "are available; offload less, or free some");
+  }
+}
+
 TEST_CASE("auto takes exactly as many rows as fit, up to 32") {
   for (std::int64_t rows = 8; rows <= 32; ++rows) {
     CHECK(resolve(automatic(), 100 + rows * 40).batch_size == rows);

@@ -39,6 +39,13 @@ TEST_CASE("gemm_tuning: a device goes by the file while the run lasts, and a pro
         "gemm_tuning: [tune.json] chooses algorithms of a card's GEMM library, and this run's device is cpu");
 }
 
+TEST_CASE("gemm_tuning: a run tells how many of its products are in the table") {
+  const auto of_rows = [](std::int64_t m) { return gpu::GemmShape{.m = m}; };
+  const gpu::GemmTuning tuning{TimedLibrary::origin(), {{of_rows(64), {"fast", 1, 2}}, {of_rows(128), {}}}};
+  CHECK(gemm_tuning_words(tuning, {of_rows(64), of_rows(128), of_rows(192)}) ==
+        fmt::format("GEMM tuning {}: 2 of 3 products are in the table", hash_of(tuning)));
+}
+
 TEST_CASE("gemm_tuning: a run resumes with the table it began with") {
   check_same_gemm_tuning("", "", "checkpoint-3");
   check_same_gemm_tuning("ab", "ab", "checkpoint-3");

@@ -141,7 +141,8 @@ std::string time_and_cost(const PlanQuestions& questions, const PlanRequest& req
     const std::string at = questions.tokens_per_second
                                ? fmt::format("{:.0f} tokens/s as measured", *questions.tokens_per_second)
                                : fmt::format("{:.0f} % of {}'s {:.0f} TFLOP/s, an assumption",
-                                             100 * questions.utilization, card->name, card->tflops);
+                                             100 * questions.utilization, card->name, card->tflops) +
+                                     (plan.step.copies > 0 ? ", without the copies of --offload" : "");
     out += fmt::format(", {:.4g} hours at {}{}", cost.hours, at, money(cost.hours, questions.price_per_hour));
     json["training_cost"]["hours"] = cost.hours;
     if (questions.price_per_hour) json["training_cost"]["price"] = cost.hours * *questions.price_per_hour;

@@ -72,6 +72,8 @@ nlohmann::json to_json(const Plan& plan, const PlanConfig& config, const std::st
       {"bytes_read_per_step", plan.step.bytes_read},
       {"bytes_written_per_step", plan.step.bytes_written},
       {"kernels_per_step", plan.step.kernels},
+      {"offload_copies_per_step", plan.step.copies},
+      {"offload_bytes_per_step", plan.step.bytes_copied},
       {"target", target_json(target)},
       {"settings", settings_json(config)},
       {"graphs", nullptr},
@@ -79,7 +81,7 @@ nlohmann::json to_json(const Plan& plan, const PlanConfig& config, const std::st
   if (plan.graphs.count > 0)
     out["graphs"] = {{"bytes", plan.graphs.bytes()},
                      {"count", plan.graphs.count},
-                     {"launches", plan.graphs.launches},
+                     {"nodes", plan.graphs.nodes},
                      {"words", "assumed, not measured: what CUDA keeps for executable graphs"}};
   if (driver) out["driver"] = {{"bytes", driver->bytes}, {"words", driver->words}};
   return out;

@@ -28,6 +28,10 @@ void check_flags(const TuneFlags& flags) {
   check(flags.config.batch_size > 0,
         "batch_size: auto depends on what is free on the card when training begins; tune needs the number that hone "
         "train printed");
+  check(
+      !flags.config.data.empty() || flags.config.packing,
+      "data: batches are as long as the rows in them, and so are their products; tune needs the --data of the run, or "
+      "--packing, whose batches are all of one size");
   const auto folder = std::filesystem::absolute(flags.output).parent_path();
   std::error_code unreadable;
   check(std::filesystem::is_directory(folder, unreadable), "output: [{}] is not a folder that could hold {}",
@@ -53,6 +57,7 @@ std::string words_of(const gpu::GemmShape& shape) {
 }
 
 std::string words_of(const gpu::GemmChoice& choice, std::size_t candidates) {
+  if (candidates == 0) return "left out, the card has no memory for its operands";
   if (choice.algorithm.empty())
     return fmt::format("{:.4f} ms, first of {} stays", choice.first_milliseconds, candidates - 1);
   return fmt::format("{:.4f} ms -> {:.4f} ms, {:.2f} x, best of {}: {}", choice.first_milliseconds, choice.milliseconds,
@@ -80,6 +85,8 @@ int tune(TuneFlags& flags) {
         if (!choice.algorithm.empty()) ++changed;
         if (!flags.quiet) print_line(fmt::format("{:>4}  {}: {}", done, words_of(shape), words_of(choice, candidates)));
       });
+  check(!tuning.choices.empty(), "tune: none of {} matrix products could be timed on {}; nothing was written",
+        shapes.size(), card.name);
   write_gemm_tuning(tuning, flags.output);
   if (!flags.quiet)
     print_line(fmt::format("{} of {} products by another algorithm than the library's first; written to {} (hash {})",
@@ -91,7 +98,8 @@ int tune(TuneFlags& flags) {
 
 Command add_tune(CLI::App& app) {
   auto* command = app.add_subcommand(
-      "tune", "time a card's GEMM algorithms for the products of a training run, for hone train --gemm_tuning");
+      "tune",
+      "time a card's GEMM algorithms for the products of a training run on --data, for hone train --gemm_tuning");
   auto flags = std::make_shared<TuneFlags>();
   command->add_option("--output", flags->output, "file to write");
   add_train_flags(*command, *flags);

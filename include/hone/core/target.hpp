@@ -32,4 +32,7 @@ struct Target {
   std::int64_t redzone = 0;         ///< bytes after each allocation that nobody may touch
 };
 
+/// Whether the device is a card, or stands for one: its memory is apart from the host's.
+constexpr bool is_card(const Target& target) { return target.kind != DeviceKind::cpu; }
+
 }  // namespace hone

@@ -101,10 +101,12 @@ inline gpu::GemmTuning parse_gemm_tuning(std::string_view text, std::string_view
   const auto& products = get_array(json, "products", origin);
   check(products.size() <= most_products, "[{}] has {} products; at most {} were expected", origin, products.size(),
         most_products);
+  std::size_t number = 0;
   for (const auto& product : products) {
-    const auto shape = detail::read_gemm_shape(product, origin);
-    const bool fresh = out.choices.emplace(shape, detail::read_gemm_choice(product, origin)).second;
-    check(fresh, "[{}] a product of {} x {} x {} is given twice", origin, shape.m, shape.n, shape.k);
+    const std::string place = fmt::format("{}, product {}", origin, ++number);
+    const auto shape = detail::read_gemm_shape(product, place);
+    const bool fresh = out.choices.emplace(shape, detail::read_gemm_choice(product, place)).second;
+    check(fresh, "[{}] a product of {} x {} x {} is given twice", place, shape.m, shape.n, shape.k);
   }
   return out;
 }

@@ -52,7 +52,7 @@ class Llama {
   /// With Recompute::full the layers' inputs wait in the host's memory for their backward. The bits are the same; a
   /// forward pass must then be differentiated before the next begins. Nothing changes on the processor.
   void offload_activations(bool on) {
-    host_inputs_ = on && has_own_memory(device_) ? std::make_shared<HostInputs<D>>(device_) : nullptr;
+    host_inputs_ = on && is_card(device_.target()) ? std::make_shared<HostInputs<D>>(device_) : nullptr;
   }
   /// Where they wait, or null.
   const std::shared_ptr<HostInputs<D>>& host_inputs() const { return host_inputs_; }

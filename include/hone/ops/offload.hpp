@@ -7,6 +7,7 @@
 #include <hone/ops/checkpoint.hpp>
 #include <hone/tensor/copy_lane.hpp>
 
+#include <concepts>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -14,12 +15,6 @@
 #include <vector>
 
 namespace hone {
-
-/// Whether a device, or the one that Meta stands for, has memory apart from the host's.
-template <Device D>
-bool has_own_memory(const D& device) {
-  return device.target().kind != DeviceKind::cpu;
-}
 
 namespace detail {
 
@@ -73,17 +68,24 @@ class HostInputs {
   }
   void send(const std::byte* from, std::int64_t offset, std::int64_t count) {
     if constexpr (Copying<D>) move(room_.data() + offset, from, count);
+    if constexpr (std::same_as<D, Meta>) device_.count_copy(count);
   }
   void fetch(std::byte* to, std::int64_t offset, std::int64_t count) {
     if constexpr (Copying<D>) move(to, room_.data() + offset, count);
+    if constexpr (std::same_as<D, Meta>) device_.count_copy(count);
   }
   void meet() {
     if constexpr (Copying<D>) lane_.arrival.meet(device_);
   }
   void move(std::byte* to, const std::byte* from, std::int64_t count) {
-    lane_.lane.follow(device_);
-    lane_.lane.copy(to, from, static_cast<std::size_t>(count));
-    lane_.arrival.expect(lane_.lane);
+    try {
+      lane_.lane.follow(device_);
+      lane_.lane.copy(to, from, static_cast<std::size_t>(count));
+      lane_.arrival.expect(lane_.lane);
+    } catch (...) {
+      lane_.arrival.settle(lane_.lane, device_);
+      throw;
+    }
   }
 
   D device_;

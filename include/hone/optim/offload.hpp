@@ -10,6 +10,7 @@
 
 #include <algorithm>
 #include <array>
+#include <concepts>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -140,9 +141,22 @@ class OffloadedStates {
     if constexpr (Copying<D>) copies_ = std::make_unique<Copies>(device);
   }
 
-  /// Calls apply(parameters) for all of `parameters`, part by part, with states that are on the device.
+  /// Calls apply(parameters) for all of `parameters`, part by part, with states that are on the device. Where it fails,
+  /// the device waits for the copies that are under way: their memory may be given back next.
   template <class T, class G, class Apply>
   void update(std::span<const OptimizedView<T, G>> parameters, Apply&& apply) {
+    try {
+      update_chunks(parameters, apply);
+    } catch (...) {
+      if constexpr (Copying<D>)
+        for (gpu::Arrival& arrival : copies_->arrivals) arrival.settle(copies_->lane, device_);
+      throw;
+    }
+  }
+
+ private:
+  template <class T, class G, class Apply>
+  void update_chunks(std::span<const OptimizedView<T, G>> parameters, Apply& apply) {
     using Parameters = std::vector<OptimizedView<T, G>>;
     detail::StateChunks<T, G> chunks(parameters, bytes_);
     follow();
@@ -162,7 +176,6 @@ class OffloadedStates {
     meet(1);
   }
 
- private:
   struct Copies {
     explicit Copies(const D& device) : lane(device), arrivals{gpu::Arrival(device), gpu::Arrival(device)} {}
     gpu::CopyLane lane;
@@ -177,11 +190,9 @@ class OffloadedStates {
     for (OptimizedView<T, G>& one : out)
       detail::each_kept(one, [&]<class E>(View<E, 1>& view) {
         const std::int64_t bytes = bytes_of(view);
-        if (view.data != nullptr) {
-          std::byte* const to = buffers_[which].data() + offset;
-          copy(to, view.data, bytes);
-          view.data = reinterpret_cast<E*>(to);
-        }
+        std::byte* const to = buffers_[which].data() == nullptr ? nullptr : buffers_[which].data() + offset;
+        copy(to, view.data, bytes);
+        view.data = reinterpret_cast<E*>(to);
         offset += round_up(bytes, detail::offload_alignment);
       });
     expect(which);
@@ -194,10 +205,7 @@ class OffloadedStates {
       std::size_t place = 0;
       detail::each_kept(to[i], [&](const auto& view) { places[place++] = view.data; });
       place = 0;
-      detail::each_kept(from[i], [&](const auto& view) {
-        if (view.data != nullptr) copy(places[place], view.data, bytes_of(view));
-        ++place;
-      });
+      detail::each_kept(from[i], [&](const auto& view) { copy(places[place++], view.data, bytes_of(view)); });
     }
     expect(which);
   }
@@ -207,6 +215,7 @@ class OffloadedStates {
   }
   void copy(void* to, const void* from, std::int64_t bytes) {
     if constexpr (Copying<D>) copies_->lane.copy(to, from, static_cast<std::size_t>(bytes));
+    if constexpr (std::same_as<D, Meta>) device_.count_copy(bytes);
   }
   void expect(std::size_t which) {
     if constexpr (Copying<D>) copies_->arrivals[which].expect(copies_->lane);

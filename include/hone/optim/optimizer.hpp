@@ -113,9 +113,9 @@ class Optimizer {
   Optimizer(ParameterList<D> parameters, const Rule& rule, const OptimizerOptions& options)
       : rule_(rule), options_(options), tokens_(std::move(parameters.tokens)) {
     check(!parameters.items.empty(), "[optimizer] there is no trainable parameter");
-    const bool cpu = std::visit([](const auto& weight) { return weight.device().target().kind == DeviceKind::cpu; },
-                                parameters.items.front().value);
-    state_category_ = options.offload_chunk > 0 && !cpu ? Category::host : Category::optimizer;
+    const bool card = std::visit([](const auto& weight) { return is_card(weight.device().target()); },
+                                 parameters.items.front().value);
+    state_category_ = options.offload_chunk > 0 && card ? Category::host : Category::optimizer;
     std::int64_t blocks = 0;
     for (auto& item : parameters.items) {
       std::visit([&](const auto& weight) { add(item.name, weight); }, item.value);

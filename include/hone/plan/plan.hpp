@@ -161,9 +161,9 @@ Plan plan_training(const PlanConfig& config, const Target& target) {
     const auto batch = run.work_of([&] { run.train(*sizes.train.rbegin()); });
     const auto update = run.work_of([&] { run.update(); });
     plan.step = batch * config.gradient_accumulation_steps + update;
-    if (target.kind != DeviceKind::cpu)
+    if (is_card(target))
       plan.graphs = plan_graphs(std::ssize(sizes.train), std::ssize(sizes.evaluate), config.gradient_accumulation_steps,
-                                batch.kernels, update.kernels);
+                                batch.kernels + batch.copies, update.kernels + update.copies);
   }
   if (!sizes.evaluate.empty())
     plan.phases.push_back(detail::plan_batches(run, "evaluate", sizes.evaluate, plan.evaluate,

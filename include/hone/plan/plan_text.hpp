@@ -119,8 +119,8 @@ class PlanText {
                       fmt::format("  in slabs; temporaries packed {:.2f} % over live\n", 100 * packing_overhead(plan_));
     if (plan_.graphs.count > 0)
       out += line("graphs", plan_.graphs.bytes()) +
-             fmt::format("  beside the run: CUDA's for {} graphs, assumed ({} launches of {} B)\n", plan_.graphs.count,
-                         with_commas(plan_.graphs.launches), with_commas(PlannedGraphs::launch_bytes));
+             fmt::format("  beside the run: CUDA's for {} graphs, assumed ({} nodes of {} B)\n", plan_.graphs.count,
+                         with_commas(plan_.graphs.nodes), with_commas(PlannedGraphs::node_bytes));
     if (options_.driver)
       out += line("driver", options_.driver->bytes) + "  beside the run:\n" + wrapped("", options_.driver->words);
     return out + "\n";
@@ -141,11 +141,15 @@ class PlanText {
 
   std::string work() const {
     const Meta::Work& step = plan_.step;
-    return fmt::format("one optimizer step: {} ({:.4e}) in {} kernels\n", human_flops(step.flops), step.flops,
-                       with_commas(step.kernels)) +
-           fmt::format("  moves {} (reads {}, writes {}): {:.1f} FLOP per byte\n",
-                       human_bytes(step.bytes_read + step.bytes_written), human_bytes(step.bytes_read),
-                       human_bytes(step.bytes_written), flops_per_byte(step));
+    std::string out = fmt::format("one optimizer step: {} ({:.4e}) in {} kernels\n", human_flops(step.flops),
+                                  step.flops, with_commas(step.kernels)) +
+                      fmt::format("  moves {} (reads {}, writes {}): {:.1f} FLOP per byte\n",
+                                  human_bytes(step.bytes_read + step.bytes_written), human_bytes(step.bytes_read),
+                                  human_bytes(step.bytes_written), flops_per_byte(step));
+    if (step.copies > 0)
+      out += fmt::format("  copies {} to the host's memory and back, in {} copies beside the kernels\n",
+                         human_bytes(step.bytes_copied), with_commas(step.copies));
+    return out;
   }
 
   static constexpr std::size_t bar_columns = 36;

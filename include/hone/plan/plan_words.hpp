@@ -165,7 +165,7 @@ inline std::string dtype_words(const Policy& policy) {
 /// What of the run is in the host's memory; empty where nothing was asked for.
 inline std::string offload_words(const Offload& offload, const Target& target) {
   if (!offload.any()) return {};
-  if (target.kind == DeviceKind::cpu) return "nothing moves: the processor's memory is the host's";
+  if (!is_card(target)) return "nothing moves: the processor's memory is the host's";
   const std::string both = offload.optimizer && offload.activations ? ", " : "";
   return (offload.optimizer ? "optimizer states" : "") + both + (offload.activations ? "layer inputs" : "") +
          " in the host's memory, pinned";

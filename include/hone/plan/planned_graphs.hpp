@@ -12,17 +12,17 @@ namespace hone {
 /// The executable graphs of a run, see StepGraphs.
 struct PlannedGraphs {
   std::int64_t count = 0;
-  std::int64_t launches = 0;  ///< in all of them
+  std::int64_t nodes = 0;  ///< in all of them: kernels, and the copies of what is offloaded
 
-  /// Of each launch, in an executable graph: about this many bytes, as NVIDIA's own cache of graphs reckons
+  /// Of each node, in an executable graph: about this many bytes, as NVIDIA's own cache of graphs reckons
   /// (github.com/NVIDIA/cccl, pull request 3768). Drivers differ.
-  static constexpr std::int64_t launch_bytes = 10000;
-  std::int64_t bytes() const { return launches * launch_bytes; }
+  static constexpr std::int64_t node_bytes = 10000;
+  std::int64_t bytes() const { return nodes * node_bytes; }
 };
 
 /// A graph for each size of training batches, another for those that add to a step's gradients, one for each size of
 /// evaluation batches, and one for the update: where batches of a size differ in their supervised tokens by more than
-/// an eighth of the batch there are more. `batch` and `update` are the launches of a batch and of an update.
+/// an eighth of the batch there are more. `batch` and `update` are the nodes of a batch and of an update.
 inline PlannedGraphs plan_graphs(std::int64_t train_sizes, std::int64_t evaluate_sizes, std::int64_t accumulation,
                                  std::int64_t batch, std::int64_t update) {
   if (train_sizes == 0) return {};

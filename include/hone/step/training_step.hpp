@@ -26,7 +26,7 @@ namespace hone {
 
 /// What of a step is kept in the host's memory. The bits are the same; on the processor nothing changes.
 struct Offload {
-  bool optimizer = false;    ///< moments and fp32 master copies
+  bool optimizer = false;    ///< moments and fp32 master copies, in chunks of OptimizerOptions::offload_chunk if stated
   bool activations = false;  ///< the inputs that Recompute::full keeps of the layers; nothing without it
 
   bool any() const { return optimizer || activations; }
@@ -190,8 +190,7 @@ class TrainingStep {
     gradients_.end_step();
   }
 
-  /// Whether the device is a card, or stands for one.
-  bool on_card() const { return model_.device().target().kind != DeviceKind::cpu; }
+  bool on_card() const { return is_card(model_.device().target()); }
 
   /// Named by the batch as it was planned, whatever virtual tokens make of its size.
   static StepKey key_of(StepPart part, const Batch& batch, const DeviceBatch<D>& on_device) {
@@ -263,7 +262,10 @@ class TrainingStep {
     return std::visit(
         [&](auto options) -> AnyOptimizer {
           options.update = config.policy.update;
-          if (config.offload.optimizer && options.offload_chunk == 0) options.offload_chunk = default_offload_chunk;
+          if (!config.offload.optimizer)  // it decides; the options of an optimizer only say in which chunks
+            options.offload_chunk = 0;
+          else if (options.offload_chunk == 0)
+            options.offload_chunk = default_offload_chunk;
           return make_optimizer(model.trainable_parameters(), options);
         },
         config.optimizer);

@@ -63,6 +63,16 @@ class Arrival {
       expected_ = false;  // the driver has told of worse already
     }
   }
+  /// The same for all that the lane has been given, expected or not: a failure may have come between.
+  template <class Device>
+  void settle(const CopyLane& lane, const Device& device) noexcept {
+    try {
+      expect(lane);
+    } catch (const std::exception&) {
+      return settle(device);
+    }
+    settle(device);
+  }
 
  private:
   Event done_;

@@ -102,12 +102,16 @@ class Meta {
     std::int64_t bytes_read = 0;
     std::int64_t bytes_written = 0;
     double flops = 0;
+    std::int64_t copies = 0;        ///< of what is offloaded, between the device's memory and the host's
+    std::int64_t bytes_copied = 0;  ///< by them
 
     friend Work operator+(const Work& a, const Work& b) {
-      return {a.kernels + b.kernels, a.bytes_read + b.bytes_read, a.bytes_written + b.bytes_written, a.flops + b.flops};
+      return {a.kernels + b.kernels, a.bytes_read + b.bytes_read, a.bytes_written + b.bytes_written,
+              a.flops + b.flops,     a.copies + b.copies,         a.bytes_copied + b.bytes_copied};
     }
     friend Work operator*(const Work& a, std::int64_t times) {
-      return {a.kernels * times, a.bytes_read * times, a.bytes_written * times, a.flops * static_cast<double>(times)};
+      return {a.kernels * times, a.bytes_read * times,  a.bytes_written * times, a.flops * static_cast<double>(times),
+              a.copies * times,  a.bytes_copied * times};
     }
   };
 
@@ -117,6 +121,12 @@ class Meta {
   Work& work() const { return state_->work; }
   /// From now on every matrix product's shape is put into `out`, which outlives that; null: no longer.
   void collect_products(std::set<gpu::GemmShape>* out) const { state_->products = out; }
+
+  /// Books a copy beside the kernels; one of no bytes is never made.
+  void count_copy(std::int64_t bytes) const {
+    state_->work.copies += bytes > 0;
+    state_->work.bytes_copied += bytes;
+  }
 
   /// Books one kernel call, by the conventions of tensor/work.hpp.
   template <class K, class... Args>

@@ -149,11 +149,13 @@ GemmChoice fastest(const TunedProduct<D>& product, const std::vector<std::string
 
 }  // namespace detail
 
-/// Hears of a shape that was timed: its choice, and how many candidates there were.
+/// Hears of a shape that was timed: its choice, and how many candidates there were; 0 where there was no memory for the
+/// shape's operands.
 using TuneReport = FunctionRef<void(const GemmShape&, const GemmChoice&, std::size_t)>;
 
 /// Times the algorithms of each of `shapes` on a device that has a GEMM library, a shape at a time: its operands take
-/// memory of the device meanwhile. Shapes that the library has no algorithm for are left out.
+/// memory of the device meanwhile. Shapes that the library has no algorithm for are left out, and so are those that the
+/// device has no memory for.
 template <Device D>
 GemmTuning tune_gemms(const D& device, const std::set<GemmShape>& shapes, const TuneOptions& options,
                       TuneReport report) {
@@ -165,12 +167,16 @@ GemmTuning tune_gemms(const D& device, const std::set<GemmShape>& shapes, const 
   // shape would want new blocks, and no old one would ever go back to the card.
   for (auto at = shapes.rbegin(); at != shapes.rend(); ++at) {
     const GemmShape& shape = *at;
-    const detail::TunedProduct<D> product(device, shape);
-    const auto names = detail::candidates_of(device, product, shape);
-    if (names.empty() || !names.front().empty()) continue;
-    const GemmChoice choice = detail::fastest(product, names, options);
-    report(shape, choice, names.size());
-    out.choices.emplace(shape, choice);
+    try {
+      const detail::TunedProduct<D> product(device, shape);
+      const auto names = detail::candidates_of(device, product, shape);
+      if (names.empty() || !names.front().empty()) continue;
+      const GemmChoice choice = detail::fastest(product, names, options);
+      report(shape, choice, names.size());
+      out.choices.emplace(shape, choice);
+    } catch (const OutOfMemory&) {
+      report(shape, {}, 0);  // hours of other shapes are not lost with it
+    }
   }
   return out;
 }

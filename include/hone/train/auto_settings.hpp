@@ -30,6 +30,16 @@ inline std::int64_t available_memory() {
   return 0;
 }
 
+/// Throws where a run would pin more of the host's memory than the system could give: it would starve all else before
+/// it failed. `available` is available_memory(), 0 where nobody knows.
+inline void check_host_bytes(std::int64_t planned, std::int64_t available) {
+  check(
+      available == 0 || planned <= available,
+      "offload: the run keeps {} ({} B) in the host's memory, pinned, and {} ({} B) of it are available; offload less, "
+      "or free some",
+      human_bytes(planned), planned, human_bytes(available), available);
+}
+
 /// The budget that `auto` fills: vram_budget, or four fifths of what the system could give.
 inline std::int64_t automatic_budget(const TrainConfig& config) {
   if (config.vram_budget > 0) return config.vram_budget;

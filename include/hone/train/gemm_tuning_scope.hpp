@@ -5,7 +5,9 @@
 #include <hone/io/gemm_tuning_file.hpp>
 #include <hone/tensor/tune_gemms.hpp>
 
+#include <algorithm>
 #include <memory>
+#include <set>
 #include <string>
 
 namespace hone {
@@ -38,6 +40,12 @@ class GemmTuningScope {
   std::shared_ptr<const gpu::GemmTuning> before_;
   std::string hash_;
 };
+
+/// How many of the products of a run its table knows: the library's first choice multiplies the others.
+inline std::string gemm_tuning_words(const gpu::GemmTuning& tuning, const std::set<gpu::GemmShape>& products) {
+  const auto known = std::ranges::count_if(products, [&](const auto& shape) { return tuning.choices.contains(shape); });
+  return fmt::format("GEMM tuning {}: {} of {} products are in the table", hash_of(tuning), known, products.size());
+}
 
 /// Throws where a run that began with one table (its hash, empty for none) would go on with another.
 inline void check_same_gemm_tuning(const std::string& began, const std::string& goes_on,

@@ -2,7 +2,9 @@
 // method by name.
 #pragma once
 
+#include <hone/plan/plan_words.hpp>
 #include <hone/plan/planned_step.hpp>
+#include <hone/plan/products.hpp>
 #include <hone/plan/refusal.hpp>
 #include <hone/train/auto_settings.hpp>
 #include <hone/train/batches.hpp>
@@ -99,6 +101,8 @@ class Trainer {
 
   /// Before anything is read.
   void enforce_budget() {
+    if (offload_named(config_.offload).any())
+      check_host_bytes(plan().highest[index_of(Category::host)], available_memory());
     if (config_.vram_budget <= 0) return;
     if (plan().peak_bytes > config_.vram_budget)
       throw OutOfMemory(
@@ -143,8 +147,11 @@ class Trainer {
     console_.line(fmt::format("steps: {} of {} x {} rows, {} on {} ({} threads, {})", layout_.total_steps,
                               config_.gradient_accumulation_steps, config_.batch_size, policy_.name,
                               name_of(device_.target().kind), device_.target().threads, name_of(device_.target().isa)));
-    if (!state_.gemm_tuning.empty())
-      console_.line(fmt::format("matrix products go by the GEMM tuning {}", state_.gemm_tuning));
+    const std::string offloaded = offload_words(offload_named(config_.offload), device_.target());
+    if (!offloaded.empty()) console_.line("offload: " + offloaded);
+    if constexpr (Copying<D>)
+      if (const auto& table = device_.gemm_tuning(); table != nullptr)
+        console_.line(gemm_tuning_words(*table, products_of_training<T>(planned_run(), device_.target())));
   }
 
   void resume(TrainingStep<T, D, C>& step, const std::filesystem::path& folder) {
