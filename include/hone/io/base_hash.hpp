@@ -64,6 +64,7 @@ inline BaseHash hash_of_base(const TensorFiles& files) {
     hash.add(fmt::format("{}{};", name, files.shape(name)));
     const bool numbers = detail::add_samples(files, name, hash);
     out.quantised = out.quantised || (projection && !numbers);
+    files.release();  // the kernel maps far more of a file than the page that is read
   }
   out.projections = projections.hex();
   out.others = others.hex();
