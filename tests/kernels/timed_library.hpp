@@ -50,8 +50,8 @@ class TimedLibrary {
       return 0;
     };
     driver.record_event = [](void* event, void*) {
-      *static_cast<gpu::detail::EmulatedEvent*>(event) =
-          gpu::detail::EmulatedEvent(std::chrono::duration_cast<std::chrono::steady_clock::duration>(state().clock));
+      static_cast<gpu::detail::EmulatedEvent*>(event)->at = std::chrono::steady_clock::time_point(
+          std::chrono::duration_cast<std::chrono::steady_clock::duration>(state().clock));
       return 0;
     };
   }
