@@ -86,8 +86,8 @@ struct StepRecord {
   State states[2];
   std::int64_t count;
   std::uint64_t offset;
-  std::int64_t first;
   double weight_decay;
+  unsigned first_quad;  // the place of the first element, in fours: a launch then holds LoRA on 32 layers
   unsigned first_block;
 
   __device__ bool aligned() const {
@@ -167,7 +167,8 @@ __global__ void __launch_bounds__(optimizer_threads) step_kernel(
     const std::int64_t at = of_warp + std::int64_t{lane} * V, left = end - at;
     const int count = left >= V ? V : left > 0 ? static_cast<int>(left) : 0;
     step_elements<V>(step, item, shared,
-                     {at, count, aligned && count == V, step.seed, state_stream(item.offset), item.first + at});
+                     {at, count, aligned && count == V, step.seed, state_stream(item.offset),
+                      4 * std::int64_t{item.first_quad} + at});
   }
 }
 
@@ -219,8 +220,8 @@ void step(KernelDevice& device, const char* name, const typename Update::Scalars
                   .states = {state_of<S>(*first), second != nullptr ? state_of<S>(*second) : State{}},
                   .count = one.weight.extent(0),
                   .offset = one.offset,
-                  .first = one.first,
                   .weight_decay = one.weight_decay,
+                  .first_quad = static_cast<unsigned>(one.first / 4),
                   .first_block = 0};
   };
   launch_tables(table, parameters, optimizer_block, record_of, [&](std::int64_t blocks) {
