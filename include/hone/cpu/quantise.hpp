@@ -78,6 +78,10 @@ struct Int8Quantise {
       poison += value * 0.0f;
     }
     *absmax = largest + poison;
+    if (*absmax != *absmax) {  // a NaN is no integer, and nobody reads the codes of a row whose scale is one
+      for (std::int64_t i = 0; i < count; ++i) codes[i] = 0;
+      return;
+    }
     const float factor = largest > 0 ? 127.0f * (1.0f / largest) : 0.0f;  // PyTorch's 127 / absmax, to the last bit
     // 1.5 * 2^23 pushes the fraction out of a float: what is left is rounded to nearest even.
     constexpr float shift = 12582912.0f;
