@@ -3,6 +3,7 @@
 #pragma once
 
 #include "kernels/every_device.hpp"
+#include "support/tiny_llama.hpp"
 
 #include <hone/kernels/activation.cuh>
 #include <hone/kernels/attention_backward.cuh>
@@ -43,11 +44,9 @@ inline constexpr std::int64_t tokens = 24;
 
 /// Two layers, grouped queries. Heads of 64 take attention's tensor-core path, narrower ones the plain one.
 inline LlamaConfig tiny(std::int64_t head_dim) {
-  LlamaConfig config;
-  config.vocab_size = 50;
+  LlamaConfig config = tiny_llama();
   config.hidden_size = 32;
   config.intermediate_size = 48;
-  config.num_hidden_layers = 2;
   config.num_attention_heads = 2;
   config.num_key_value_heads = 1;
   config.head_dim = head_dim;

@@ -3,6 +3,7 @@
 #include "emu/lambda_kernel.hpp"
 #include "kernels/every_device.hpp"
 #include "kernels/faults.hpp"
+#include "support/tiny_llama.hpp"
 
 #include <hone/kernels.cuh>
 #include <hone/step/training_step.hpp>
@@ -18,14 +19,10 @@ using namespace hone::test;
 namespace {
 
 LlamaConfig one_layer() {
-  LlamaConfig config;
-  config.vocab_size = 16;
-  config.hidden_size = 16;
-  config.intermediate_size = 16;
-  config.num_hidden_layers = 1;
+  LlamaConfig config = tiny_llama();
+  config.vocab_size = config.hidden_size = config.intermediate_size = 16;
+  config.num_hidden_layers = config.num_key_value_heads = 1;
   config.num_attention_heads = 2;
-  config.num_key_value_heads = 1;
-  config.head_dim = 8;
   config.tie_word_embeddings = true;
   return config;
 }

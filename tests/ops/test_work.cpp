@@ -9,6 +9,8 @@
 
 #include <doctest/doctest.h>
 
+#include "support/tiny_llama.hpp"
+
 using namespace hone;
 
 namespace {
@@ -58,18 +60,6 @@ struct Expected {
   }
 };
 
-LlamaConfig tiny() {
-  LlamaConfig config;
-  config.hidden_size = 24;
-  config.intermediate_size = 40;
-  config.num_hidden_layers = 2;
-  config.num_attention_heads = 4;
-  config.num_key_value_heads = 2;
-  config.head_dim = 8;
-  config.vocab_size = 50;
-  return config;
-}
-
 Meta::Work work_of_step(const LlamaConfig& config, const Method& method, const Target& target = {},
                         Recompute recompute = Recompute::none) {
   const Meta meta(target);
@@ -97,7 +87,7 @@ bool is(const Traffic& traffic, std::int64_t read, std::int64_t written) {
 }  // namespace
 
 TEST_CASE("FLOPs of a step are those of the closed form, in full and with LoRA") {
-  LlamaConfig config = tiny();
+  LlamaConfig config = test::tiny_llama();
   const std::int64_t all_pairs = length * (length + 1) / 2;
   CHECK(work_of_step(config, FullTuning{}).flops == static_cast<double>(Expected{config}.full(all_pairs)));
   CHECK(work_of_step(config, lora).flops == static_cast<double>(Expected{config}.lora(all_pairs)));
@@ -120,7 +110,7 @@ TEST_CASE("FLOPs of a step are those of the closed form, in full and with LoRA")
 TEST_CASE("documents of a planning batch change what is computed, not what is allocated") {
   const auto run = [](std::int64_t document) {
     const Meta meta;
-    Llama<float, Meta> model(tiny(), meta);
+    Llama<float, Meta> model(test::tiny_llama(), meta);
     TrainingStep<float, Meta> step(model, {.method = lora});
     step.accumulate(planning_batch(tokens, document), 0);
     return std::pair(meta.memory().ledger().device().peak, meta.work().flops);
@@ -225,7 +215,7 @@ TEST_CASE("scratch is that of the device a plan is for") {
   }
   // The same step costs the same FLOPs and bytes on every target, but that a card also copies the loss, a double, to
   // where the step's losses are summed.
-  const auto here = work_of_step(tiny(), lora, cpu), there = work_of_step(tiny(), lora, cuda);
+  const auto here = work_of_step(test::tiny_llama(), lora, cpu), there = work_of_step(test::tiny_llama(), lora, cuda);
   CHECK(here.flops == there.flops);
   CHECK(here.bytes_read + 8 == there.bytes_read);
   CHECK(here.bytes_written + 8 == there.bytes_written);

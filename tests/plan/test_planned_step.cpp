@@ -10,6 +10,8 @@
 #include <array>
 #include <random>
 
+#include "support/tiny_llama.hpp"
+
 using namespace hone;
 
 namespace {
@@ -389,13 +391,7 @@ TEST_CASE("a run refuses the byte beyond its budget and names what it was for") 
 }
 
 TEST_CASE("after reserve() a loop written by hand asks the system for nothing more") {
-  LlamaConfig config;
-  config.hidden_size = 32;
-  config.intermediate_size = 44;
-  config.num_hidden_layers = 2;
-  config.num_attention_heads = 4;
-  config.num_key_value_heads = 2;
-  config.head_dim = 8;
+  LlamaConfig config = test::tiny_llama();
   config.vocab_size = 67;
   config.qkv_bias = true;
   const auto ragged_batch = [&](int count) {
