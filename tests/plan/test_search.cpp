@@ -2,6 +2,7 @@
 #include <hone/plan/plan.hpp>
 #include <hone/plan/search.hpp>
 #include <hone/plan/shard.hpp>
+#include <hone/tensor/gpu_state.hpp>
 
 #include <doctest/doctest.h>
 
@@ -75,6 +76,44 @@ TEST_CASE("the method goes from full to LoRA when full cannot fit, never back") 
   REQUIRE(fit.fits);
   CHECK(traded(fit).contains("method"));
   CHECK(lora_r(fit.config) == 16);
+}
+
+TEST_CASE(
+    "states and layer inputs move to the host's memory before a result is given up, and only where there is one") {
+  const Target card = gpu::cuda_target(90);
+  const auto on_card = [&](const PlanConfig& config) { return peak_bytes(config, card); };
+  auto leanest = small_run();
+  leanest.batch_size = 1;
+  leanest.step.recompute = Recompute::full;
+  leanest.step.loss_chunk = token_multiple;
+  const std::int64_t kept = on_card(leanest);
+  leanest.step.offload = {.optimizer = true, .activations = true};
+  REQUIRE(on_card(leanest) < kept);
+
+  const Fit fits = fit_into(small_run(), kept, {.offload = true}, on_card);
+  REQUIRE(fits.fits);
+  CHECK(!fits.config.step.offload.any());  // nothing is copied where recomputing is enough
+  for (const std::int64_t budget : {kept - 1, on_card(leanest)}) {
+    const Fit fit = fit_into(small_run(), budget, {.offload = true}, on_card);
+    REQUIRE(fit.fits);
+    CHECK(fit.bytes == on_card(fit.config));
+    CHECK(fit.bytes <= budget);
+    CHECK(fit.config.step.offload.any());
+    CHECK(traded(fit).contains("offload"));
+    CHECK(!traded(fit).contains("method"));
+    const Fit without = fit_into(small_run(), budget, {}, on_card);
+    CHECK(!without.config.step.offload.any());
+    const Fit stated = fit_into(small_run(), budget, {.fixed = {"offload"}, .offload = true}, on_card);
+    CHECK(!stated.config.step.offload.any());
+  }
+  // Inputs wait in the host's memory only where layers are recomputed.
+  auto plain = small_run();
+  FixedKeys all;
+  for (const Setting& setting : memory_settings)
+    if (setting.key != "offload") all.insert(std::string(setting.key));
+  const Fit moments = fit_into(plain, on_card(plain) - 1, {.fixed = all, .offload = true}, on_card);
+  REQUIRE(moments.fits);
+  CHECK(moments.config.step.offload == Offload{.optimizer = true});
 }
 
 TEST_CASE("maximize gives the last value that fits and the first that does not") {

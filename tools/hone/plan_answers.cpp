@@ -234,7 +234,7 @@ Answers answer(const PlanQuestions& questions, const PlanRequest& request, const
   if (!questions.maximize.empty())
     maximize(questions, budget, taken, out);
   else
-    fill(request.config, budget, {stated, request.lora}, taken, out);
+    fill(request.config, budget, {stated, request.lora, is_card(request.target)}, taken, out);
   out.config = with_rows_of(request, out.config);
   out.json["budget"] = budget;
   return out;

@@ -129,7 +129,8 @@ PlanRequest make_request(const TrainFlags& flags, const Gpu* gpu) {
 void enforce_budget(const PlanRequest& request, const Plan& plan) {
   const std::int64_t budget = request.run.vram_budget;
   if (budget <= 0 || plan.peak_bytes <= budget) return;
-  throw OutOfMemory(refusal(plan, request.config, budget, {.fixed = {}, .lora = request.lora},
+  throw OutOfMemory(refusal(plan, request.config, budget,
+                            {.fixed = {}, .lora = request.lora, .offload = is_card(request.target)},
                             [&](const PlanConfig& one) { return peak_of_variant(request, one); }));
 }
 

@@ -74,6 +74,7 @@ using FixedKeys = std::set<std::string, std::less<>>;
 struct SearchLimits {
   FixedKeys fixed = {};
   LoraTuning lora = {{.r = 16, .alpha = 32}};  ///< what full tuning falls back on
+  bool offload = false;                        ///< the target has a host whose memory may be used
 };
 
 namespace detail {
@@ -133,15 +134,50 @@ inline std::vector<PlanConfig> by_preference(const PlanConfig& wanted, const Sea
   return out;
 }
 
+/// Where optimizer states and layer inputs may live, nearest to the device first. Inputs wait only where layers are
+/// recomputed.
+inline std::vector<Offload> offloads_to_try(const PlanConfig& config, const SearchLimits& limits) {
+  std::vector<Offload> out = {config.step.offload};
+  if (!limits.offload || !may_change(limits.fixed, "offload")) return out;
+  if (config.step.recompute == Recompute::full) out.push_back({.activations = true});
+  out.push_back({.optimizer = true, .activations = config.step.recompute == Recompute::full});
+  return out;
+}
+
 /// The variant that needs the least memory and gives the same result.
-inline PlanConfig leanest(PlanConfig config, const FixedKeys& fixed) {
+inline PlanConfig leanest(PlanConfig config, const SearchLimits& limits) {
+  const FixedKeys& fixed = limits.fixed;
   if (may_change(fixed, "batch_size")) {
     config.gradient_accumulation_steps *= config.batch_size;
     config.batch_size = 1;
   }
   if (may_change(fixed, "gradient_checkpointing")) config.step.recompute = Recompute::full;
   if (may_change(fixed, "loss_chunk")) config.step.loss_chunk = token_multiple;
+  config.step.offload = offloads_to_try(config, limits).back();
   return config;
+}
+
+/// What gives the same result in less memory and more time, the fastest first.
+inline std::vector<PlanConfig> by_speed(const PlanConfig& choice, const SearchLimits& limits) {
+  std::vector<PlanConfig> on_device, with_host;
+  for (const std::int64_t chunk : {choice.step.loss_chunk, token_multiple}) {
+    if (chunk != choice.step.loss_chunk && !may_change(limits.fixed, "loss_chunk")) continue;
+    for (const Recompute level : {Recompute::none, Recompute::selective, Recompute::full}) {
+      if (level != choice.step.recompute && !may_change(limits.fixed, "gradient_checkpointing")) continue;
+      if (level != Recompute::full && choice.step.offload.activations) continue;
+      PlanConfig one = choice;
+      one.step.recompute = level;
+      one.step.loss_chunk = chunk;
+      on_device.push_back(one);
+      for (const Offload& offload : offloads_to_try(one, limits)) {
+        if (offload == choice.step.offload) continue;
+        one.step.offload = offload;
+        with_host.push_back(one);
+      }
+    }
+  }
+  on_device.insert(on_device.end(), with_host.begin(), with_host.end());
+  return on_device;
 }
 
 /// As many rows at a time as fit, the rest by accumulation: a step still sees the rows it was to see.
@@ -158,28 +194,19 @@ inline bool fill_batch(PlanConfig& config, std::int64_t budget, bool may_split, 
 }
 
 /// Of a choice whose leanest variant fits: as little recompute as leaves a batch that keeps the matrix products busy
-/// (about 2,048 tokens), else the largest batch.
-inline PlanConfig fastest(const PlanConfig& choice, std::int64_t budget, const FixedKeys& fixed, PeakOf peak_of) {
-  const bool may_recompute = may_change(fixed, "gradient_checkpointing");
+/// (about 2,048 tokens), else the largest batch. Copies to and from the host come last.
+inline PlanConfig fastest(const PlanConfig& choice, std::int64_t budget, const SearchLimits& limits, PeakOf peak_of) {
   const std::int64_t busy = std::min(choice.batch_size, ceil_div(2048, choice.max_length));
-  PlanConfig best = leanest(choice, fixed);
-  for (const std::int64_t chunk : {choice.step.loss_chunk, token_multiple}) {
-    if (chunk != choice.step.loss_chunk && !may_change(fixed, "loss_chunk")) continue;
-    for (const Recompute level : {Recompute::none, Recompute::selective, Recompute::full}) {
-      if (level != choice.step.recompute && !may_recompute) continue;
-      if (level != Recompute::full && choice.step.offload.activations) continue;
-      PlanConfig candidate = choice;
-      candidate.step.recompute = level;
-      candidate.step.loss_chunk = chunk;
-      if (!fill_batch(candidate, budget, may_change(fixed, "batch_size"), peak_of)) continue;
-      if (candidate.batch_size >= busy) return candidate;
-      if (candidate.batch_size > best.batch_size) best = candidate;
-    }
+  std::optional<PlanConfig> best;
+  for (PlanConfig& candidate : by_speed(choice, limits)) {
+    if (!fill_batch(candidate, budget, may_change(limits.fixed, "batch_size"), peak_of)) continue;
+    if (candidate.batch_size >= busy) return candidate;
+    if (!best || candidate.batch_size > best->batch_size) best = candidate;
   }
-  return best;
+  return best.value_or(leanest(choice, limits));
 }
 
-inline std::vector<Trade> trades(const PlanConfig& wanted, const PlanConfig& found, const FixedKeys& fixed,
+inline std::vector<Trade> trades(const PlanConfig& wanted, const PlanConfig& found, const SearchLimits& limits,
                                  PeakOf peak_of) {
   std::vector<Trade> out;
   for (const Setting& setting : memory_settings) {
@@ -187,7 +214,7 @@ inline std::vector<Trade> trades(const PlanConfig& wanted, const PlanConfig& fou
     if (from == to || from.empty() || to.empty()) continue;
     PlanConfig kept = found;
     setting.copy(wanted, kept);
-    if (setting.changes_result) kept = leanest(kept, fixed);
+    if (setting.changes_result) kept = leanest(kept, limits);
     out.push_back({std::string(setting.key), from, to, peak_of(kept)});
   }
   return out;
@@ -203,13 +230,13 @@ inline Fit fit_into(PlanConfig wanted, std::int64_t budget, const SearchLimits& 
   if (const std::int64_t bytes = peak_of(wanted); bytes <= budget) return {wanted, bytes, true};
   Fit out;
   for (const PlanConfig& choice : detail::by_preference(wanted, limits)) {
-    out.config = detail::leanest(choice, limits.fixed);
+    out.config = detail::leanest(choice, limits);
     out.bytes = peak_of(out.config);
     out.fits = out.bytes <= budget;
     if (!out.fits) continue;
-    out.config = detail::fastest(choice, budget, limits.fixed, peak_of);
+    out.config = detail::fastest(choice, budget, limits, peak_of);
     out.bytes = peak_of(out.config);
-    out.trades = detail::trades(wanted, out.config, limits.fixed, peak_of);
+    out.trades = detail::trades(wanted, out.config, limits, peak_of);
     return out;
   }
   return out;
@@ -222,7 +249,7 @@ inline std::vector<Fit> nearest_fits(const PlanConfig& wanted, std::int64_t budg
   std::vector<Fit> out;
   for (const Setting& setting : memory_settings) {
     if (limits.fixed.contains(setting.key)) continue;
-    SearchLimits alone{.lora = limits.lora};
+    SearchLimits alone{.lora = limits.lora, .offload = limits.offload};
     for (const Setting& other : memory_settings)
       if (other.key != setting.key) alone.fixed.insert(std::string(other.key));
     if (Fit one = fit_into(wanted, budget, alone, peak_of); one.fits && !one.trades.empty())
