@@ -47,6 +47,7 @@
 #include <hone/peft/adapter_folder.hpp>
 #include <hone/peft/adapter_notes.hpp>
 #include <hone/peft/adapters.hpp>
+#include <hone/peft/ensemble.hpp>
 #include <hone/peft/method_folders.hpp>
 #include <hone/peft/method_formats.hpp>
 #include <hone/plan/cost.hpp>
@@ -95,7 +96,7 @@
 #include <hone/train/output_folder.hpp>
 #include <hone/train/run_layout.hpp>
 #include <hone/train/run_log.hpp>
-#include <hone/train/stage_table.hpp>
+#include <hone/train/stage_losses.hpp>
 #include <hone/train/train_config.hpp>
 #include <hone/train/train_summary.hpp>
 #include <hone/train/trainer.hpp>

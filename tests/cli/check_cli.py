@@ -161,7 +161,16 @@ def finished_work(cli: Cli) -> None:
     for target in (cli.folder / "first", adapter):
         cli.bad("merge", "--model", TINY, "--adapter", adapter, "--output_dir", target, says=str(target))
     assert (cli.folder / "first" / "metrics.jsonl").exists() and (adapter / "adapter_model.safetensors").exists()
-    cli.good(*cli.train("first", "--overwrite_output_dir"))
+    best = cli.folder / "first" / "best"
+    cli.good(*cli.train("first", "--overwrite_output_dir", "--eval_data", cli.rows(4)))
+    assert best.exists()
+    cli.good(*cli.train("first", "--overwrite_output_dir", "--val_size", 0))  # nothing is the best of what is not validated
+    assert not best.exists()
+    shutil.copytree(TINY, best)
+    again = cli.train("first", "--overwrite_output_dir")
+    again[again.index("--model") + 1] = best
+    cli.bad(*again, says=["overwrite_output_dir", "choose another"])
+    assert (best / "config.json").exists()
 
 
 def full_disk(cli: Cli) -> None:

@@ -120,8 +120,8 @@ TEST_CASE("a resumed run ends in the bits of the run that was never stopped") {
     resumed.gradient_checkpointing = one.resumed_recompute;
     const auto rest = run(resumed, policy, 1);  // other threads, other recompute, the same bits
     CHECK(rest.steps == whole.steps);
-    CHECK(whole.first_eval_loss.has_value());
-    CHECK_FALSE(rest.first_eval_loss.has_value());  // what it saw first was not the loss before training
+    CHECK(whole.validation.before.has_value());
+    CHECK(rest.validation == whole.validation);  // also what was measured before the run was cut off
     CHECK(contents(first / "last") == contents(second / "last"));
     const auto state = "checkpoint-6/optimizer.safetensors";
     CHECK(read_file(first / state) == read_file(second / state));
@@ -143,7 +143,7 @@ TEST_CASE("a run learns, writes its metrics, keeps best and last, and does not g
   config.num_epochs = 6;
   config.save_total_limit = 2;
   const auto summary = run(config);
-  CHECK(*summary.eval_loss < 0.9 * *summary.first_eval_loss);
+  CHECK(*summary.validation.last < 0.9 * *summary.validation.before);
   const std::filesystem::path out(config.output_dir);
   CHECK(list_checkpoints(out).size() == 2);
   CHECK(std::filesystem::exists(out / "best" / "adapter_model.safetensors"));
@@ -182,7 +182,7 @@ TEST_CASE("gradient accumulation over ragged rows equals the large batch") {
   small.gradient_accumulation_steps = 2;
   const auto a = run(large), b = run(small);
   CHECK(a.steps == b.steps);
-  CHECK(*a.eval_loss == doctest::Approx(*b.eval_loss).epsilon(1e-5));
+  CHECK(*a.validation.last == doctest::Approx(*b.validation.last).epsilon(1e-5));
 }
 
 TEST_CASE("steps that are not finite are skipped and reported") {
@@ -234,7 +234,7 @@ TEST_CASE("QLoRA: quantising on the way is training on the quantised folder; its
     config.gradient_checkpointing = "selective";
     const auto loaded = run(config);
     CHECK(loaded.planned_bytes == loaded.actual_bytes);
-    CHECK(*loaded.best_eval_loss < *loaded.first_eval_loss - 0.1);
+    CHECK(*loaded.validation.best < *loaded.validation.before - 0.1);
 
     const auto stored = place / fmt::format("stored-{}", four);
     const auto done = quantise_folder(place / "model", stored,
@@ -247,7 +247,7 @@ TEST_CASE("QLoRA: quantising on the way is training on the quantised folder; its
     again.gradient_checkpointing = "full";
     const auto trained = run(again);
     CHECK(trained.planned_bytes == trained.actual_bytes);
-    CHECK(trained.first_eval_loss == loaded.first_eval_loss);
+    CHECK(trained.validation.before == loaded.validation.before);
     CHECK(contents(stored) == before);
     CHECK(contents(std::filesystem::path(again.output_dir) / "last")["adapter_model.safetensors"] ==
           contents(std::filesystem::path(config.output_dir) / "last")["adapter_model.safetensors"]);
@@ -282,9 +282,9 @@ TEST_CASE("a stage trains on top of an earlier one, which stays as it is, and te
   CHECK(second.planned_bytes == second.actual_bytes);
   REQUIRE(second.earlier.size() == 1);
   // It begins where the stage before ended, and is told what becomes of that.
-  CHECK(*second.earlier[0].before == doctest::Approx(*first.eval_loss).epsilon(1e-6));
+  CHECK(*second.earlier[0].before == doctest::Approx(*first.validation.last).epsilon(1e-6));
   CHECK(*second.earlier[0].last > *second.earlier[0].before);
-  CHECK(*second.eval_loss < *second.first_eval_loss - 0.1);
+  CHECK(*second.validation.last < *second.validation.before - 0.1);
   CHECK(second.trainable > first.trainable);  // all linears, and of this stage alone
   CHECK(contents(folder / "general/last") == kept);
   const auto json = read_json_file(folder / "task/stages.json");
@@ -292,7 +292,8 @@ TEST_CASE("a stage trains on top of an earlier one, which stays as it is, and te
   CHECK(json[0]["name"] == "this run");
   CHECK(json[1]["name"] == "general");
   CHECK(json[1]["last"].get<double>() == *second.earlier[0].last);
-  const auto table = stage_table(second);
+  CHECK(read_stages({{"losses", json}}, "losses", "t") == std::vector<StageLoss>{second.validation, second.earlier[0]});
+  const auto table = stage_table({second.validation, second.earlier[0]});
   CHECK(table.size() == 3);
   CHECK(table[2].starts_with("general "));
 
@@ -314,8 +315,8 @@ TEST_CASE("a stage trains on top of an earlier one, which stays as it is, and te
     }
     return sum / static_cast<double>(tokens);
   };
-  CHECK(loss_with({"general", "task"}) == doctest::Approx(*second.eval_loss).epsilon(1e-6));
-  CHECK(loss_with({"task"}) > *second.eval_loss + 1e-3);
+  CHECK(loss_with({"general", "task"}) == doctest::Approx(*second.validation.last).epsilon(1e-6));
+  CHECK(loss_with({"task"}) > *second.validation.last + 1e-3);
 
   const auto refused = [&](auto change) {
     auto bad = task;

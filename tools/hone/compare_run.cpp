@@ -22,11 +22,14 @@ namespace {
 
 namespace fs = std::filesystem;
 
-/// A contender's folder: its name with nothing in it that a path could stumble over.
+/// A contender's folder: its name, with the code of every character that a path could stumble over. Different names
+/// stay different.
 std::string folder_name(const Contender& contender) {
-  std::string out = contender.name;
-  for (char& c : out)
-    if (std::isalnum(static_cast<unsigned char>(c)) == 0) c = '_';
+  std::string out;
+  for (const char c : contender.name)
+    out += std::isalnum(static_cast<unsigned char>(c)) != 0 || c == '_' || c == '-' || c == '.'
+               ? std::string(1, c)
+               : fmt::format("%{:02x}", static_cast<unsigned char>(c));
   return out;
 }
 

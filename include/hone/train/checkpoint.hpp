@@ -5,6 +5,7 @@
 #include <hone/models/llama_folder.hpp>
 #include <hone/peft/adapter_folder.hpp>
 #include <hone/step/training_step.hpp>
+#include <hone/train/stage_losses.hpp>
 
 #include <algorithm>
 #include <charconv>
@@ -30,6 +31,8 @@ struct TrainerState {
   double seconds = 0;                ///< training time so far
   std::optional<double> best_loss;   ///< lowest validation loss
   std::int64_t best_step = 0;
+  double best_seconds = 0;        ///< training time until then
+  std::vector<StageLoss> losses;  ///< the run's own validation, then those of earlier stages
   std::int64_t evaluations_without_gain = 0;
   std::string isa;          ///< path through the kernels: another one rounds differently
   std::string fingerprint;  ///< of data and configuration: a run resumes only what it began
@@ -46,6 +49,8 @@ struct TrainerState {
             {"seconds", seconds},
             {"best_loss", best_loss ? nlohmann::json(*best_loss) : nlohmann::json(nullptr)},
             {"best_step", best_step},
+            {"best_seconds", best_seconds},
+            {"losses", stages_to_json(losses)},
             {"evaluations_without_gain", evaluations_without_gain},
             {"isa", isa},
             {"fingerprint", fingerprint},
@@ -63,6 +68,8 @@ struct TrainerState {
                      get_double(json, "seconds", origin, 0),
                      find_double(json, "best_loss", origin),
                      count("best_step"),
+                     find_double(json, "best_seconds", origin).value_or(0),
+                     read_stages(json, "losses", origin),
                      count("evaluations_without_gain"),
                      get_string(json, "isa", origin),
                      get_string(json, "fingerprint", origin),

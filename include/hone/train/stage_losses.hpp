@@ -1,48 +1,65 @@
-// What a run did to the stages before it: a table for people, and the same as JSON.
+// Validation losses of a run and of the stages before it: as a table for people, and as JSON.
 #pragma once
 
 #include <hone/core/error.hpp>
 #include <hone/io/json.hpp>
-#include <hone/train/train_summary.hpp>
 
 #include <algorithm>
 #include <cstddef>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace hone {
 
-/// The run's own validation, then every earlier stage.
-inline std::vector<StageLoss> stage_losses(const TrainSummary& summary) {
-  std::vector<StageLoss> out = {{"this run", summary.first_eval_loss, summary.best_eval_loss, summary.eval_loss}};
-  out.insert(out.end(), summary.earlier.begin(), summary.earlier.end());
-  return out;
-}
+/// Loss per supervised token on the rows held out, or on those of an earlier stage: before training, at the best
+/// validation, and at the last.
+struct StageLoss {
+  std::string name;
+  std::optional<double> before, best, last;
 
-/// Lines of a table: loss before, at the best validation, at the end; a rise is what was forgotten.
-inline std::vector<std::string> stage_table(const TrainSummary& summary) {
-  const auto rows = stage_losses(summary);
-  std::size_t width = 0;
-  for (const StageLoss& row : rows) width = std::max(width, row.name.size());
+  bool operator==(const StageLoss&) const = default;
+};
+
+/// The name of the run's own rows in these tables.
+inline constexpr std::string_view this_run = "this run";
+
+/// Lines of a table; a loss that rises is what was forgotten.
+inline std::vector<std::string> stage_table(const std::vector<StageLoss>& stages) {
+  std::size_t width = 15;
+  for (const StageLoss& stage : stages) width = std::max(width, stage.name.size());
   const auto number = [](const std::optional<double>& loss) { return loss ? fmt::format("{:.4f}", *loss) : "-"; };
-  std::vector<std::string> out = {fmt::format("{:{}}  {:>8}  {:>8}  {:>8}", "validation loss",
-                                              std::max<std::size_t>(width, 15), "before", "best", "last")};
-  for (const StageLoss& row : rows)
-    out.push_back(fmt::format("{:{}}  {:>8}  {:>8}  {:>8}", row.name, std::max<std::size_t>(width, 15),
-                              number(row.before), number(row.best), number(row.last)));
+  std::vector<std::string> out = {
+      fmt::format("{:{}}  {:>8}  {:>8}  {:>8}", "validation loss", width, "before", "best", "last")};
+  for (const StageLoss& stage : stages)
+    out.push_back(fmt::format("{:{}}  {:>8}  {:>8}  {:>8}", stage.name, width, number(stage.before), number(stage.best),
+                              number(stage.last)));
   return out;
 }
 
 /// [{"name", "before", "best", "last"}, ...]; null where a loss is not known.
-inline nlohmann::json stage_json(const TrainSummary& summary) {
+inline nlohmann::json stages_to_json(const std::vector<StageLoss>& stages) {
   const auto number = [](const std::optional<double>& loss) {
     return loss ? nlohmann::json(*loss) : nlohmann::json(nullptr);
   };
   auto out = nlohmann::json::array();
-  for (const StageLoss& row : stage_losses(summary))
-    out.push_back(
-        {{"name", row.name}, {"before", number(row.before)}, {"best", number(row.best)}, {"last", number(row.last)}});
+  for (const StageLoss& stage : stages)
+    out.push_back({{"name", stage.name},
+                   {"before", number(stage.before)},
+                   {"best", number(stage.best)},
+                   {"last", number(stage.last)}});
+  return out;
+}
+
+/// What stages_to_json wrote under `key`; empty where there is no such key.
+inline std::vector<StageLoss> read_stages(const nlohmann::json& json, const std::string& key,
+                                          const std::string& origin) {
+  std::vector<StageLoss> out;
+  if (find_key(json, key, origin) == nullptr) return out;
+  for (const auto& stage : get_array(json, key, origin))
+    out.push_back({get_string(stage, "name", origin), find_double(stage, "before", origin),
+                   find_double(stage, "best", origin), find_double(stage, "last", origin)});
   return out;
 }
 

@@ -1,19 +1,13 @@
 // What a run reports when it has ended.
 #pragma once
 
+#include <hone/train/stage_losses.hpp>
+
 #include <cstdint>
 #include <optional>
-#include <string>
 #include <vector>
 
 namespace hone {
-
-/// Loss per supervised token on the rows of an earlier stage: at the start (not known to a run that was resumed), at
-/// the best validation, and at the end.
-struct StageLoss {
-  std::string name;
-  std::optional<double> before, best, last;
-};
 
 /// What a finished run reports.
 struct TrainSummary {
@@ -23,12 +17,11 @@ struct TrainSummary {
   double step_seconds = 0;                          ///< in those steps, without validation and saving
   std::optional<double> best_seconds;               ///< from the start to the best validation
   double train_loss = 0;                            ///< of the last step
-  std::optional<double> first_eval_loss;            ///< before training; not known to a run that was resumed
-  std::optional<double> eval_loss, best_eval_loss;
+  StageLoss validation;                             ///< on the rows held out
   std::int64_t planned_bytes = 0, actual_bytes = 0;
   double seconds = 0;
   bool interrupted = false;
-  std::vector<StageLoss> earlier = {};  ///< of also_evaluate
+  std::vector<StageLoss> earlier;  ///< of also_evaluate
 };
 
 }  // namespace hone

@@ -15,7 +15,7 @@
 #include <hone/train/output_folder.hpp>
 #include <hone/train/run_layout.hpp>
 #include <hone/train/run_log.hpp>
-#include <hone/train/stage_table.hpp>
+#include <hone/train/stage_losses.hpp>
 #include <hone/train/train_summary.hpp>
 #include <hone/train/training_data.hpp>
 #include <hone/train/validation.hpp>
@@ -47,7 +47,7 @@ class Trainer {
         stop_(stop),
         layout_(config_, data_),
         output_(config_, console_),
-        validation_(layout_, config_.early_stopping_patience, state_, summary_, console_) {
+        validation_(layout_, config_.early_stopping_patience, state_, console_) {
     schedule_ = {.kind = schedule_named(config_.lr_scheduler),
                  .learning_rate = config_.resolved_learning_rate(),
                  .total_steps = layout_.total_steps,
@@ -105,10 +105,10 @@ class Trainer {
       check_host_bytes(plan().highest[index_of(Category::host)], available_memory());
     if (config_.vram_budget <= 0) return;
     if (plan().peak_bytes > config_.vram_budget)
-      throw OutOfMemory(
-          refusal(plan(), planned_run(), config_.vram_budget, {.fixed = {"dtype"}}, [&](const PlanConfig& run) {
-            return peak_of_training<T>(with_rows(run, config_, data_), device_.target());
-          }));
+      throw OutOfMemory(refusal(plan(), planned_run(), config_.vram_budget,
+                                {.fixed = {"dtype"}, .offload = is_card(device_.target())}, [&](const PlanConfig& run) {
+                                  return peak_of_training<T>(with_rows(run, config_, data_), device_.target());
+                                }));
     device_.memory().set_budget(config_.vram_budget);
   }
 
@@ -287,6 +287,16 @@ class Trainer {
     return out;
   }
 
+  void report_losses() {
+    if (state_.losses.empty()) return;
+    summary_.validation = state_.losses.front();
+    if (state_.best_loss) summary_.best_seconds = state_.best_seconds;
+    summary_.earlier.assign(state_.losses.begin() + 1, state_.losses.end());
+    if (summary_.earlier.empty()) return;
+    write_file(output_.stages(), stages_to_json(state_.losses).dump(2) + "\n");
+    for (const std::string& line : stage_table(state_.losses)) console_.line(line);
+  }
+
   void finish(TrainingStep<T, D, C>& step) {
     if (summary_.interrupted && !layout_.epochs.empty() &&
         state_.epoch < static_cast<std::int64_t>(layout_.epochs.size()))
@@ -296,11 +306,7 @@ class Trainer {
     summary_.tokens = state_.tokens;
     summary_.skipped = state_.skipped;
     summary_.seconds = state_.seconds;
-    summary_.best_eval_loss = state_.best_loss;
-    if (!summary_.earlier.empty()) {
-      write_file(output_.stages(), stage_json(summary_).dump(2) + "\n");
-      for (const std::string& line : stage_table(summary_)) console_.line(line);
-    }
+    report_losses();
     summary_.planned_bytes = plan().peak_bytes;
     summary_.actual_bytes = device_.memory().ledger().device().peak;
     // A run that was cut short may never meet the batch its plan is made for.

@@ -6,7 +6,6 @@
 #include <hone/train/checkpoint.hpp>
 #include <hone/train/run_layout.hpp>
 #include <hone/train/run_log.hpp>
-#include <hone/train/train_summary.hpp>
 
 #include <algorithm>
 #include <cmath>
@@ -21,14 +20,12 @@ namespace hone {
 
 class Validation {
  public:
-  /// What it is given lives longer; what it finds goes into `state` and `summary`. `patience`: validations without a
-  /// gain before the run stops.
-  Validation(const RunLayout& layout, std::optional<std::int64_t> patience, TrainerState& state, TrainSummary& summary,
-             Console& console)
+  /// What it is given lives longer; what it finds goes into `state`. `patience`: validations without a gain before the
+  /// run stops.
+  Validation(const RunLayout& layout, std::optional<std::int64_t> patience, TrainerState& state, Console& console)
       : layout_(layout),
         patience_(patience.value_or(std::numeric_limits<std::int64_t>::max())),
         state_(state),
-        summary_(summary),
         console_(console) {}
 
   /// Measures and tells, once a step; true when the loss is the lowest so far. `planned` is a PlannedStep, and `batch`
@@ -37,6 +34,8 @@ class Validation {
   bool measure(Planned& planned, Batch& batch, MetricsFile& metrics) {
     if (last_ == state_.step) return false;
     last_ = state_.step;
+    state_.losses.resize(1 + layout_.earlier.size());
+    state_.losses.front().name = this_run;
     measure_earlier(planned, batch, metrics);
     if (layout_.valid_epoch.empty()) return false;
     const auto [loss, tokens] = mean_loss(planned, batch, layout_.valid, layout_.valid_epoch);
@@ -44,8 +43,7 @@ class Validation {
     const bool best = std::isfinite(loss) && (!state_.best_loss || loss < *state_.best_loss);
     console_.line("step {}: validation loss {:.4f}{}", state_.step, loss,
                   best && state_.step > 0 ? " (best so far)" : "");
-    if (state_.step == 0) summary_.first_eval_loss = loss;
-    summary_.eval_loss = loss;
+    note(state_.losses.front(), loss);
     best ? keep_best(loss) : count_without_gain();
     return best;
   }
@@ -71,23 +69,26 @@ class Validation {
   /// The losses on the rows of earlier stages.
   template <class Planned>
   void measure_earlier(Planned& planned, Batch& batch, MetricsFile& metrics) {
-    summary_.earlier.resize(layout_.earlier.size());
     for (std::size_t i = 0; i < layout_.earlier.size(); ++i) {
       const StageLayout& stage = layout_.earlier[i];
       const double loss = mean_loss(planned, batch, stage.plan, stage.batches).first;
-      summary_.earlier[i].name = stage.name;
-      summary_.earlier[i].last = loss;
-      if (state_.step == 0) summary_.earlier[i].before = loss;
+      state_.losses[i + 1].name = stage.name;
+      note(state_.losses[i + 1], loss);
       metrics.write({{"step", state_.step}, {"stage", static_cast<std::int64_t>(i + 1)}, {"stage_loss", loss}});
       console_.line("step {}: loss on {} {:.4f}", state_.step, stage.name, loss);
     }
   }
 
+  void note(StageLoss& stage, double loss) const {
+    if (state_.step == 0) stage.before = loss;
+    stage.last = loss;
+  }
+
   void keep_best(double loss) {
-    for (StageLoss& stage : summary_.earlier) stage.best = stage.last;
+    for (StageLoss& stage : state_.losses) stage.best = stage.last;
     state_.best_loss = loss;
     state_.best_step = state_.step;
-    summary_.best_seconds = state_.seconds;
+    state_.best_seconds = state_.seconds;
     state_.evaluations_without_gain = 0;
   }
 
@@ -101,7 +102,6 @@ class Validation {
   const RunLayout& layout_;
   std::int64_t patience_;
   TrainerState& state_;
-  TrainSummary& summary_;
   Console& console_;
   std::int64_t last_ = -1;  // the step that was measured last
   bool stops_ = false;
