@@ -39,6 +39,14 @@ def several_adapters(cli: Cli) -> None:
     assert ids(cli, *one, *two, "--combine", "ensemble", "--weights", "0,3") == ids(cli, *two)
     assert ids(cli, *one, *two, "--weights", "1,0") == ids(cli, *one)
     assert len(ids(cli, *one, *two)) > 0
+
+    def loss(*more) -> float:
+        out = cli.good("eval", "--model", TINY, "--data", cli.rows(4), "--dtype", "fp32", "--json", *more)
+        return json.loads(out)["mean_nll"]
+    assert abs(loss(*one, "--adapter", f"y={a}", "--combine", "ensemble") - loss("--adapter", a)) < 1e-5
+    first, second, mean = loss(*one), loss(*two), loss(*one, *two, "--combine", "ensemble")
+    assert first != second and mean < max(first, second) and mean != loss(*one, *two), (first, second, mean)
+
     ask = ["generate", "--model", TINY, "--prompt", "x", "--max_new_tokens", 2]
     cli.bad(*ask, *one, "--combine", "ensemble", says="at least two adapters")
     cli.bad(*ask, *one, *two, "--combine", "mean", says=["combine", "weighted or ensemble"])
@@ -136,6 +144,8 @@ def stages(cli: Cli) -> None:
     both = cli.run("generate", "--model", TINY, "--prompt", "x", "--max_new_tokens", 1, "--adapter", f"general={general}", "--adapter",
                    f"task={task}")
     assert both.returncode == 0 and "note:" not in both.stderr, both
+    stacked = ["--adapter", f"general={general}", "--adapter", f"task={task}"]  # in an ensemble the task acts on the general
+    assert ids(cli, *stacked) == ids(cli, *stacked, "--combine", "ensemble", "--weights", "0,1")
     cli.bad(*cli.train("x", "--method", "ia3", "--stack_on", f"general={general}"), says="stack_on: only lora")
     cli.bad(*cli.train("x", "--stack_on", "general=nowhere"), says="nowhere")
 

@@ -136,6 +136,24 @@ TEST_CASE("adapter notes: keys nobody knows are reported, and written again") {
     auto third = model_of(golden);
     CHECK(load_adapter(third, folder / (kind + "-again")).size() == 1);
   }
+  // AdapterHub keeps a method's settings in an object of their own.
+  {
+    auto model = model_of(golden);
+    attach(model, Bottleneck{.reduction_factor = 4});
+    save_adapter(model, folder / "plain-bottleneck");
+  }
+  auto settings = config_of(folder / "plain-bottleneck")["config"];
+  settings["glow"] = "blue";
+  write_with_keys(folder / "plain-bottleneck", folder / "bottleneck", {{"config", settings}, {"shine", 3}});
+  {
+    auto model = model_of(golden);
+    const auto notes = load_adapter(model, folder / "bottleneck");
+    REQUIRE(notes.size() == 1);
+    CHECK(contains(notes[0], "does not know \"config.glow\", \"shine\": nothing"));
+    save_adapter(model, folder / "bottleneck-again");
+    CHECK(config_of(folder / "bottleneck-again")["config"] == settings);
+    CHECK(config_of(folder / "bottleneck-again")["shine"] == 3);
+  }
   // Several adapters keep their own; what is merged or erased leaves nothing behind.
   auto model = model_of(golden);
   Adapters<PretrainedLlama<float>> adapters(model);

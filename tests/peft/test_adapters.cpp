@@ -162,13 +162,50 @@ TEST_CASE("adapters: an ensemble is the mean of its members' logits") {
   auto model = base();
   Adapters<Model> adapters(model);
   load_all(adapters);
-  const auto got = ensemble_logits(model, adapters, {{"a"}, {"b"}, {}}, batch);
+  const auto got = ensemble_logits(model, adapters, {{{"a"}}, {{"b"}}, {}}, batch);
   const auto a = alone("a", batch), b = alone("b", batch), none = alone("", batch);
   for (std::size_t i = 0; i < got.size(); ++i)
     CHECK(got[i] ==
           doctest::Approx((static_cast<double>(a[i]) + static_cast<double>(b[i]) + static_cast<double>(none[i])) / 3)
               .epsilon(1e-6));
   CHECK(adapters.active() == Names{"a"});
+}
+
+TEST_CASE("adapters: losses of an ensemble are those of the mean of its members' logits") {
+  const auto batch = Golden("qwen2").batch(0);
+  auto model = base();
+  Adapters<Model> adapters(model);
+  load_all(adapters);
+  const std::vector<EnsembleMember> members = {{{"a"}, 1}, {{"b", "c"}, 2}, {{}, 1}};
+  const auto got = ensemble_token_losses(model, adapters, members, batch);
+  const auto logits = ensemble_logits(model, adapters, members, batch);
+  const auto width = static_cast<std::size_t>(model.config().vocab_size);
+  std::vector<double> wanted;
+  for (std::size_t i = 0; i < batch.rows.size(); ++i) {
+    const double* row = logits.data() + static_cast<std::size_t>(batch.rows[i]) * width;
+    double sum = 0;
+    for (std::size_t v = 0; v < width; ++v) sum += std::exp(row[v]);
+    wanted.push_back(std::log(sum) - row[batch.targets[i]]);
+  }
+  REQUIRE(got.size() == wanted.size());
+  REQUIRE(!got.empty());
+  for (std::size_t i = 0; i < got.size(); ++i) CHECK(got[i] == doctest::Approx(wanted[i]).epsilon(1e-5));
+  CHECK(ensemble_token_losses(model, adapters, {{{"a"}}}, batch) != got);
+  CHECK(adapters.active() == Names{"a"});
+}
+
+TEST_CASE("adapters: a folder that does not load leaves the model and its name as they were") {
+  auto model = base();
+  Adapters<Model> adapters(model);
+  const auto batch = Golden("qwen2").batch(0);
+  const test::TemporaryFolder folder;
+  std::filesystem::copy(folders().folder / "a", folder / "a");
+  std::filesystem::resize_file(folder / "a" / "adapter_model.safetensors", 100);
+  CHECK_THROWS_AS(adapters.load("a", folder / "a"), Error);
+  CHECK(adapters.names().empty());
+  CHECK(model.logits(batch).to_vector() == alone("", batch));
+  adapters.load("a", folders().folder / "a");
+  CHECK(model.logits(batch).to_vector() == alone("a", batch));
 }
 
 TEST_CASE("adapters: an ensemble generates what the mean of its members' logits says, token by token") {
@@ -188,7 +225,7 @@ TEST_CASE("adapters: an ensemble generates what the mean of its members' logits 
   for (const std::int32_t id : got) {
     Example one{all, std::vector<bool>(all.size(), true)};
     const auto batch = make_batch(std::span<const Example>(&one, 1), 1);
-    const auto logits = ensemble_logits(model, adapters, {{"a"}, {"b", "c"}, {"b", "c"}, {}}, batch);
+    const auto logits = ensemble_logits(model, adapters, {{{"a"}}, {{"b", "c"}}, {{"b", "c"}}, {}}, batch);
     const auto last = logits.end() - model.config().vocab_size;
     CHECK(id == std::max_element(last, logits.end()) - last);
     all.push_back(id);

@@ -10,6 +10,7 @@
 #include <hone/peft/adapters.hpp>
 #include <hone/peft/method.hpp>
 
+#include <algorithm>
 #include <cstdio>
 
 namespace hone::cli {
@@ -51,7 +52,7 @@ class DeviceModel final : public Model {
     for (const AdapterSource& source : sources) {
       for (const std::string& note : adapters_.load(source.name, source.folder)) show_note(note);
       if (combine == Combine::ensemble)
-        members_.push_back({{source.name}, source.weight});
+        members_.push_back({with_those_below(source), source.weight});
       else
         adapters_.weigh(source.name, source.weight);
     }
@@ -62,10 +63,10 @@ class DeviceModel final : public Model {
   const Tokenizer& tokenizer() const override { return model_.tokenizer(); }
   std::vector<DocumentLikelihood> likelihoods(const std::vector<std::string>& documents,
                                               std::int64_t context) const override {
-    return hone::likelihoods(model_, model_.tokenizer(), documents, context);
+    return likelihoods_by(losses(), model_.tokenizer(), documents, context);
   }
   std::vector<DocumentLikelihood> likelihoods(const std::vector<Example>& examples) const override {
-    return hone::likelihoods(model_, examples);
+    return likelihoods_by(losses(), examples);
   }
   std::vector<std::int32_t> generate(std::span<const std::int32_t> prompt, const SamplingOptions& sampling,
                                      std::int64_t max_new_tokens, const std::vector<std::int32_t>& stop_ids,
@@ -80,6 +81,19 @@ class DeviceModel final : public Model {
   }
 
  private:
+  /// An adapter that was trained on top of others acts with them, where they are loaded.
+  std::vector<std::string> with_those_below(const AdapterSource& source) const {
+    auto out = read_stacked_on(source.folder);
+    std::erase_if(out, [&](const std::string& name) { return std::ranges::count(adapters_.names(), name) == 0; });
+    out.push_back(source.name);
+    return out;
+  }
+  auto losses() const {
+    return [this](const Batch& batch) {
+      return members_.empty() ? model_.token_losses(batch) : ensemble_token_losses(model_, adapters_, members_, batch);
+    };
+  }
+
   PretrainedLlama<T, D> model_;
   mutable Adapters<PretrainedLlama<T, D>> adapters_;  // an ensemble's members take turns, and leave things as they were
   std::vector<EnsembleMember> members_;

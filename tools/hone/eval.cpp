@@ -1,5 +1,5 @@
+#include "adapter_flags.hpp"
 #include "commands.hpp"
-#include "engine.hpp"
 #include "scoring.hpp"
 #include "stop_ids.hpp"
 
@@ -12,7 +12,8 @@ namespace hone::cli {
 namespace {
 
 struct EvalFlags {
-  std::string model, adapter, text, data, format = "auto", truncation = "drop", dtype = "auto", device = "auto";
+  AdapterFlags adapters;
+  std::string model, text, data, format = "auto", truncation = "drop", dtype = "auto", device = "auto";
   bool per_line = false, whole = false, generate = false, json = false;
   std::int64_t max_length = 0, max_new_tokens = 128, limit = 0;
   int threads = 0;
@@ -95,9 +96,9 @@ void print_table(const nlohmann::json& result) {
 int eval(const EvalFlags& flags) {
   check(!flags.model.empty(), "model: a Hugging Face folder is needed (--model FOLDER)");
   check(flags.text.empty() != flags.data.empty(), "eval needs either --text FILE or --data FILE");
-  check(!(flags.per_line && flags.whole), "--per-line and --whole exclude each other");
-  const auto model =
-      make_engine(flags.device, flags.dtype, {.threads = flags.threads})->load(flags.model, flags.adapter);
+  check(!(flags.per_line && flags.whole), "--per_line and --whole exclude each other");
+  const auto engine = make_engine(flags.device, flags.dtype, {.threads = flags.threads});
+  const auto model = load_model(*engine, flags.model, flags.adapters);
   const auto result = flags.text.empty() ? eval_rows(flags, *model) : eval_text(flags, *model);
   if (flags.json)
     std::printf("%s\n", result.dump().c_str());
@@ -112,7 +113,7 @@ Command add_eval(CLI::App& app) {
   auto* command = app.add_subcommand("eval", "perplexity of text, or likelihood and generation scores of JSONL rows");
   auto flags = std::make_shared<EvalFlags>();
   command->add_option("--model", flags->model, "Hugging Face folder");
-  command->add_option("--adapter", flags->adapter, "PEFT folder on top of it");
+  add_adapter_flags(*command, flags->adapters);
   command->add_option("--text", flags->text, "text file: blocks between blank lines are documents");
   command->add_flag("--per_line", flags->per_line, "with --text: every line is a document");
   command->add_flag("--whole", flags->whole, "with --text: the file is one document");

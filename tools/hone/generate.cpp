@@ -1,5 +1,5 @@
+#include "adapter_flags.hpp"
 #include "commands.hpp"
-#include "engine.hpp"
 #include "stop_ids.hpp"
 
 #include <cstdio>
@@ -9,8 +9,8 @@ namespace hone::cli {
 namespace {
 
 struct GenerateFlags {
-  std::vector<std::string> adapters;
-  std::string model, weights, combine = "weighted", prompt, prompt_file, dtype = "auto", device = "auto";
+  AdapterFlags adapters;
+  std::string model, prompt, prompt_file, dtype = "auto", device = "auto";
   std::optional<double> temperature, top_p, repetition_penalty;
   std::optional<std::int64_t> top_k, max_new_tokens;
   std::uint64_t seed = 42;
@@ -30,46 +30,11 @@ SamplingOptions sampling(const GenerateFlags& flags, const GenerationConfig& fil
   return out;
 }
 
-/// "name=folder" or a folder; weights in the same order, or 1 each.
-std::vector<AdapterSource> adapter_sources(const GenerateFlags& flags) {
-  const auto weights = split_list(flags.weights);
-  check(weights.empty() || weights.size() == flags.adapters.size(),
-        "weights: {} of them for {} adapters; give one for each --adapter, in their order", weights.size(),
-        flags.adapters.size());
-  std::vector<AdapterSource> out;
-  for (std::size_t i = 0; i < flags.adapters.size(); ++i) {
-    const auto [name, folder] = named_path(flags.adapters[i]);
-    AdapterSource source{name, folder};
-    if (!weights.empty()) {
-      std::size_t used = 0;
-      try {
-        source.weight = std::stod(weights[i], &used);
-      } catch (const std::exception&) {
-        used = 0;
-      }
-      check(used == weights[i].size() && used > 0, "weights: '{}' is not a number", weights[i]);
-    }
-    out.push_back(std::move(source));
-  }
-  return out;
-}
-
 int generate(const GenerateFlags& flags) {
   check(!flags.model.empty(), "model: a Hugging Face folder is needed (--model FOLDER)");
   check(flags.prompt.empty() || flags.prompt_file.empty(), "--prompt and --prompt_file exclude each other");
-  const auto sources = adapter_sources(flags);
-  check(flags.combine == "weighted" || flags.combine == "ensemble",
-        "combine: '{}' is not known; choose weighted or ensemble", flags.combine);
-  const Combine combine = flags.combine == "ensemble" ? Combine::ensemble : Combine::weighted;
-  check(combine == Combine::weighted || sources.size() >= 2,
-        "combine: an ensemble wants at least two adapters (--adapter a=FOLDER --adapter b=FOLDER), {} is given",
-        sources.size());
   const auto engine = make_engine(flags.device, flags.dtype, {.threads = flags.threads});
-  // One adapter may be of any kind; several must be LoRAs, whose changes add up.
-  const bool alone = sources.size() == 1 && flags.weights.empty();
-  const auto model = sources.empty() || alone
-                         ? engine->load(flags.model, alone ? sources.front().folder : std::filesystem::path())
-                         : engine->load_several(flags.model, sources, combine);
+  const auto model = load_model(*engine, flags.model, flags.adapters);
   const auto file = read_generation_config(flags.model);
   const std::string prompt = flags.prompt_file.empty() ? flags.prompt : read_text(flags.prompt_file);
   const auto ids = model->tokenizer().encode_with_bos(prompt, !flags.no_special);
@@ -104,17 +69,7 @@ Command add_generate(CLI::App& app) {
   auto* command = app.add_subcommand("generate", "continue a prompt, streamed");
   auto flags = std::make_shared<GenerateFlags>();
   command->add_option("--model", flags->model, "Hugging Face folder");
-  command
-      ->add_option("--adapter", flags->adapters,
-                   "PEFT folder on top of it; several: see --combine (--adapter a=FOLDER)")
-      ->expected(1)
-      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
-  command->add_option("--weights", flags->weights, "how much each adapter counts (0.7,0.3)");
-  command
-      ->add_option("--combine", flags->combine,
-                   "several adapters: weighted (their changes add up, times the weights) or ensemble (each by itself; "
-                   "the mean of their logits by the weights decides)")
-      ->capture_default_str();
+  add_adapter_flags(*command, flags->adapters);
   command->add_option("--prompt", flags->prompt, "text to continue");
   command->add_option("--prompt_file", flags->prompt_file, "a file with the text to continue");
   command->add_option("--max_new_tokens", flags->max_new_tokens, "256 unless generation_config.json says otherwise");

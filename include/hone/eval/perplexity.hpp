@@ -46,13 +46,13 @@ void for_batches(const std::vector<Example>& examples, std::int64_t limit, const
 
 }  // namespace detail
 
-/// Likelihood of the supervised tokens of each example.
-template <class T, Device D>
-std::vector<DocumentLikelihood> likelihoods(const Llama<T, D>& model, const std::vector<Example>& examples) {
+/// Likelihood of the supervised tokens of each example, where `losses_of(batch)` gives those of a batch in order.
+template <class LossesOf>
+std::vector<DocumentLikelihood> likelihoods_by(const LossesOf& losses_of, const std::vector<Example>& examples) {
   constexpr std::int64_t batch_tokens = 4096;
   std::vector<DocumentLikelihood> out(examples.size());
   detail::for_batches(examples, batch_tokens, [&](std::size_t begin, std::size_t end) {
-    const auto losses = model.token_losses(make_batch(std::span<const Example>(examples.data() + begin, end - begin)));
+    const auto losses = losses_of(make_batch(std::span<const Example>(examples.data() + begin, end - begin)));
     std::size_t at = 0;
     for (std::size_t i = begin; i < end; ++i) {
       out[i].tokens = examples[i].supervised_tokens();
@@ -62,10 +62,10 @@ std::vector<DocumentLikelihood> likelihoods(const Llama<T, D>& model, const std:
   return out;
 }
 
-/// Likelihood of each document under the model: BOS + text, no EOS scored. `context` tokens at most are seen at once.
-template <class T, Device D>
-std::vector<DocumentLikelihood> likelihoods(const Llama<T, D>& model, const Tokenizer& tokenizer,
-                                            const std::vector<std::string>& documents, std::int64_t context) {
+/// The same of each document: BOS + text, no EOS scored. `context` tokens at most are seen at once.
+template <class LossesOf>
+std::vector<DocumentLikelihood> likelihoods_by(const LossesOf& losses_of, const Tokenizer& tokenizer,
+                                               const std::vector<std::string>& documents, std::int64_t context) {
   check(context >= 2, "[eval] a context of {} tokens scores nothing; at least 2 are needed", context);
   std::vector<Example> examples;
   std::vector<std::size_t> document_of;
@@ -75,13 +75,26 @@ std::vector<DocumentLikelihood> likelihoods(const Llama<T, D>& model, const Toke
       document_of.push_back(i);
     }
   }
-  const auto parts = likelihoods(model, examples);
+  const auto parts = likelihoods_by(losses_of, examples);
   std::vector<DocumentLikelihood> out(documents.size());
   for (std::size_t i = 0; i < parts.size(); ++i) {
     out[document_of[i]].nll += parts[i].nll;
     out[document_of[i]].tokens += parts[i].tokens;
   }
   return out;
+}
+
+/// Likelihood of the supervised tokens of each example under the model.
+template <class T, Device D>
+std::vector<DocumentLikelihood> likelihoods(const Llama<T, D>& model, const std::vector<Example>& examples) {
+  return likelihoods_by([&](const Batch& batch) { return model.token_losses(batch); }, examples);
+}
+
+/// Likelihood of each document under the model; see likelihoods_by().
+template <class T, Device D>
+std::vector<DocumentLikelihood> likelihoods(const Llama<T, D>& model, const Tokenizer& tokenizer,
+                                            const std::vector<std::string>& documents, std::int64_t context) {
+  return likelihoods_by([&](const Batch& batch) { return model.token_losses(batch); }, tokenizer, documents, context);
 }
 
 }  // namespace hone

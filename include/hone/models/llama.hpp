@@ -105,7 +105,12 @@ class Llama {
   /// The same, left on the device: (supervised).
   Tensor<Accumulator<T>, D> token_losses(const DeviceBatch<D>& batch) const {
     const no_grad guard;
-    return lm_head_losses(hidden(batch), head(), batch.supervision, loss_chunk).rows(0, batch.supervised);
+    return token_losses(batch, hidden(batch));
+  }
+  /// The same of hidden states that the caller has (N, hidden_size).
+  Tensor<Accumulator<T>, D> token_losses(const DeviceBatch<D>& batch, const Tensor<T, D>& states) const {
+    const no_grad guard;
+    return lm_head_losses(states, head(), batch.supervision, loss_chunk).rows(0, batch.supervised);
   }
 
   /// Logits (N, vocab_size) of a batch's own tokens. Nothing is recorded.

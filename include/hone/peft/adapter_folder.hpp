@@ -339,7 +339,7 @@ AdapterNotes load_adapter(Model& model, const std::filesystem::path& folder,
   const std::string origin = (folder / "adapter_config.json").string();
   const auto json = read_json_file(folder / "adapter_config.json");
   detail::check_known_type(json, origin);
-  nlohmann::json unknown;
+  detail::UnknownKeys unknown;
   if (load_method(model, folder)) {
     unknown = detail::unknown_keys(json, method_contents(model)->config);
   } else {

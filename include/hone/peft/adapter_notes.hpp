@@ -28,11 +28,28 @@ inline bool says_nothing(const std::string& key, const nlohmann::json& value) {
   return value.is_null() || value == false || (value.is_structured() && value.empty());
 }
 
-/// What of `theirs` hone would not write by itself, but for keys that say nothing.
-inline nlohmann::json unknown_keys(const nlohmann::json& theirs, const nlohmann::json& ours) {
-  auto out = nlohmann::json::object();
-  for (const auto& [key, value] : theirs.items())
-    if (!ours.contains(key) && !says_nothing(key, value)) out[key] = value;
+/// Keys of an adapter's config without a meaning here, in their places, and what a sentence calls them.
+struct UnknownKeys {
+  nlohmann::json keys = nlohmann::json::object();
+  std::vector<std::string> names = {};  ///< those of inner objects behind a dot
+};
+
+/// What of `theirs` hone would not write by itself, but for keys that say nothing. Objects of both are looked into.
+inline UnknownKeys unknown_keys(const nlohmann::json& theirs, const nlohmann::json& ours) {
+  UnknownKeys out;
+  for (const auto& [key, value] : theirs.items()) {
+    const auto known = ours.find(key);
+    if (known == ours.end()) {
+      if (says_nothing(key, value)) continue;
+      out.keys[key] = value;
+      out.names.push_back(key);
+    } else if (value.is_object() && known->is_object()) {
+      const UnknownKeys inner = unknown_keys(value, *known);
+      if (inner.names.empty()) continue;
+      out.keys[key] = inner.keys;
+      for (const std::string& name : inner.names) out.names.push_back(fmt::format("{}.{}", key, name));
+    }
+  }
   return out;
 }
 
@@ -54,12 +71,12 @@ inline void check_known_type(const nlohmann::json& json, const std::string& orig
 
 /// Remembers the keys of a folder that hone does not know, under the adapter's name, and says which they are.
 template <class Model>
-void keep_unknown_keys(Model& model, const nlohmann::json& unknown, const std::string& origin, const std::string& name,
+void keep_unknown_keys(Model& model, const UnknownKeys& unknown, const std::string& origin, const std::string& name,
                        AdapterNotes& notes) {
-  if (unknown.empty()) return;
-  model.kept_keys[name] = unknown.dump();
+  if (unknown.names.empty()) return;
+  model.kept_keys[name] = unknown.keys.dump();
   std::string list;
-  for (const auto& [key, value] : unknown.items())
+  for (const std::string& key : unknown.names)
     list += fmt::format("{}\"{}\"", list.empty() ? "" : ", ", printable(key));
   notes.push_back(fmt::format(
       "[{}] hone does not know {}: nothing here depends on it, and saving the adapter again keeps it", origin, list));

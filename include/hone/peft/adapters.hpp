@@ -63,9 +63,15 @@ class Adapters {
           "[adapters] '{}' saves whole modules of the base ({}): it cannot share it with other adapters", name,
           join_or(config.modules_to_save));
     check(!whole_modules_, "[adapters] '{}' cannot be added to an adapter that saves whole modules of the base", name);
-    auto notes = load_adapter(*model_, folder, add(name));
-    whole_modules_ = !config.modules_to_save.empty();
-    return notes;
+    const auto adapter = add(name);
+    try {
+      auto notes = load_adapter(*model_, folder, adapter);
+      whole_modules_ = !config.modules_to_save.empty();
+      return notes;
+    } catch (...) {
+      erase(name);  // the name is free again
+      throw;
+    }
   }
 
   /// Puts a fresh LoRA on the model; see attach(). What was there stays trainable: see train_only().
@@ -270,23 +276,18 @@ class Adapters {
   bool whole_modules_ = false;
 };
 
-/// The mean over `members` of the logits that each set of adapters gives, (N, vocab_size): an ensemble on one base.
-/// Which adapters act is afterwards as before.
+/// While one lives, others may be set; afterwards those act that did before.
 template <class Model>
-std::vector<double> ensemble_logits(Model& model, Adapters<Model>& adapters,
-                                    const std::vector<std::vector<std::string>>& members, const Batch& batch) {
-  check(!members.empty(), "[adapters] an ensemble of no members");
-  const auto before = adapters.active();
-  std::vector<double> out;
-  for (const auto& member : members) {
-    adapters.set(member);
-    const auto logits = model.logits(batch).to_vector();
-    out.resize(logits.size());
-    for (std::size_t i = 0; i < logits.size(); ++i)
-      out[i] += static_cast<double>(logits[i]) / static_cast<double>(members.size());
-  }
-  adapters.set(before);
-  return out;
-}
+class [[nodiscard]] ActiveAdapters {
+ public:
+  explicit ActiveAdapters(Adapters<Model>& adapters) : adapters_(&adapters), before_(adapters.active()) {}
+  ~ActiveAdapters() { adapters_->set(before_); }
+  ActiveAdapters(const ActiveAdapters&) = delete;
+  ActiveAdapters& operator=(const ActiveAdapters&) = delete;
+
+ private:
+  Adapters<Model>* adapters_;
+  std::vector<std::string> before_;
+};
 
 }  // namespace hone

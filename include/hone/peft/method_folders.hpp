@@ -80,7 +80,7 @@ bool save_method(Model& model, const std::filesystem::path& folder, const std::s
   const char* base_key = contents->stem == "adapter" ? "model_name" : "base_model_name_or_path";
   if (!base_model.empty()) contents->config[base_key] = base_model;
   if (const auto kept = model.kept_keys.find("default"); kept != model.kept_keys.end())
-    contents->config.update(parse_json(kept->second, "adapter_config.json"));
+    contents->config.update(parse_json(kept->second, "adapter_config.json"), true);
   check_replaceable(folder);
   AtomicFolder target(folder);
   write_file(target.path() / "adapter_config.json", contents->config.dump(2) + "\n");

@@ -39,6 +39,14 @@ void visit_bypasses_of(Model& model, Visit&& visit) {
   });
 }
 
+/// Adds the weights of a bypass as they are; `named(name)` is what one is called in the file.
+template <Device D, class Bypass, class Named>
+void add_weights(MethodContents<D>& out, Bypass& bypass, Named&& named) {
+  bypass.visit([&](const std::string& name, auto weight) {
+    std::visit([&](auto* tensor) { out.tensors.push_back({named(name), tensor->detached()}); }, weight);
+  });
+}
+
 /// The keys that every PEFT config has.
 inline nlohmann::json peft_config(std::string_view peft_type) {
   return {{"peft_type", peft_type}, {"task_type", "CAUSAL_LM"}, {"base_model_name_or_path", nullptr},
@@ -148,13 +156,8 @@ struct MethodFolder<BitFit> {
     std::vector<std::string> targets;
     detail::visit_bypasses_of<BitFitBypass<T, D>>(model, [&](const std::string& path, auto& bypass) {
       targets.push_back(path);
-      bypass.visit([&](const std::string& name, auto weight) {
-        std::visit(
-            [&](auto* b) {
-              out.tensors.push_back({"base_model.model." + path + "." + name, b->detached()});
-            },
-            weight);
-      });
+      detail::add_weights(out, bypass,
+                          [&](const std::string& name) { return "base_model.model." + path + "." + name; });
     });
     out.config["target_modules"] = targets;
     return out;
@@ -213,10 +216,7 @@ struct MethodFolder<PrefixTuning> {
       out.tensors.push_back({"prompt_embeddings", bypass.rows().detached()});
       const std::int64_t inner = config.encoder_hidden_size > 0 ? config.encoder_hidden_size : width;
       out.config.update({{"prefix_projection", config.prefix_projection}, {"encoder_hidden_size", inner}});
-      if (!config.prefix_projection) return;
-      bypass.visit([&](const std::string& name, auto weight) {
-        std::visit([&](auto* tensor) { out.tensors.push_back({name, tensor->detached()}); }, weight);
-      });
+      if (config.prefix_projection) detail::add_weights(out, bypass, [](const std::string& name) { return name; });
     });
     return out;
   }
@@ -243,13 +243,7 @@ struct MethodFolder<Bottleneck> {
     std::optional<Bottleneck> config;
     detail::visit_bypasses_of<BottleneckBypass<T, D>>(model, [&](const std::string& path, auto& bypass) {
       config = bypass.config();
-      bypass.visit([&](const std::string& name, auto weight) {
-        std::visit(
-            [&](auto* tensor) {
-              out.tensors.push_back({path + ".adapters.default." + name, tensor->detached()});
-            },
-            weight);
-      });
+      detail::add_weights(out, bypass, [&](const std::string& name) { return path + ".adapters.default." + name; });
     });
     const std::int64_t hidden = model.config().hidden_size;
     if (config) out.config["config"] = describe(*config, hidden);
