@@ -115,7 +115,11 @@ def backwards(cli: Cli) -> None:
         assert above is None or above["reserved_bytes"] > 6 * GIB
     stated = plan(cli, "llama-3.1-8b", "--gpu", "RTX 4090", "--lora_r", 64, "--lora_alpha", 7, "--target_modules", "q_proj,v_proj")["settings"]
     assert (stated["method"], stated["lora_r"], stated["lora_alpha"], stated["target_modules"]) == ("lora", 64, 7, ["q_proj", "v_proj"])
-    assert "instead of full" in cli.good("plan", "--model", "llama-3.1-8b", "--gpu", "A100 40GB")
+    assert "instead of full" in cli.good("plan", "--model", "llama-3.1-8b", "--gpu", "RTX 4090")
+    kept = plan(cli, "llama-3.1-8b", "--gpu", "A100 40GB")  # the host's memory keeps what would not fit
+    assert kept["settings"]["method"] == "full" and kept["settings"]["offload"] == ["optimizer"] and kept["host_bytes"] > 50 * GIB, kept
+    stated = plan(cli, "llama-3.1-8b", "--gpu", "A100 40GB", "--offload", "none")
+    assert stated["settings"]["method"] == "lora" and stated["host_bytes"] == 0, stated["settings"]
     cli.bad("plan", "--model", "llama-3.1-70b", "--budget", "8GiB", says=["budget", "leanest"])
 
 
@@ -150,6 +154,7 @@ def offloaded(cli: Cli) -> None:
     for out in (states, inputs):
         assert out["peak_bytes"] < kept["peak_bytes"] and out["graphs"]["nodes"] > kept["graphs"]["nodes"]
         assert abs(out["training_cost"]["hours"] / kept["training_cost"]["hours"] - 1) < 1e-6
+    assert plan(cli, "qwen2.5-0.5b", *run, "--cuda_graphs", "false")["graphs"] is None
     text = cli.good("plan", "--model", "qwen2.5-0.5b", *run, "--offload", "optimizer,activations")
     assert "optimizer states, layer inputs in the host's memory, pinned" in text and "without the copies of --offload" in text, text
     cli.bad("plan", "--model", "qwen2.5-0.5b", "--offload", "activations", says=["offload", "gradient_checkpointing full"])

@@ -93,6 +93,12 @@ TEST_CASE(
   const Fit fits = fit_into(small_run(), kept, {.offload = true}, on_card);
   REQUIRE(fits.fits);
   CHECK(!fits.config.step.offload.any());  // nothing is copied where recomputing is enough
+  auto three_rows = leanest;
+  three_rows.step.offload = {};
+  three_rows.batch_size = 3;
+  const Fit three = fit_into(small_run(), on_card(three_rows), {.offload = true}, on_card);
+  CHECK(three.config.batch_size * three.config.gradient_accumulation_steps == 4);
+  CHECK(!three.config.step.offload.any());  // nor for a larger batch
   for (const std::int64_t budget : {kept - 1, on_card(leanest)}) {
     const Fit fit = fit_into(small_run(), budget, {.offload = true}, on_card);
     REQUIRE(fit.fits);

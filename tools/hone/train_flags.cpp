@@ -105,7 +105,7 @@ void add_method_options(CLI::App& app, TrainFlags& flags) {
                  "none, selective, full; auto: the least that fits")
       ->capture_default_str();
   app.add_option("--offload", flags.offload,
-                 "optimizer, activations: kept in the host's memory beside a card; activations with full");
+                 "optimizer, activations: kept in the host's memory beside a card, activations with full; none");
   app.add_option("--loss_chunk", c.loss_chunk, "tokens of the output projection at a time, 0 = about 8 Mi logits")
       ->capture_default_str();
   app.add_option("--vram_budget", flags.budget, "refuse to need more live device memory than this (24GiB)");
@@ -194,7 +194,10 @@ void settle(TrainFlags& flags) {
   }
   if (!flags.budget.empty()) config.vram_budget = parse_bytes("vram_budget", flags.budget);
   if (config.resume.empty()) config.resume = "true";
-  if (!flags.offload.empty()) config.offload = split_list(flags.offload);
+  if (flags.offload == "none")  // as plans print it; who says so does not want a search to try
+    config.offload.clear();
+  else if (!flags.offload.empty())
+    config.offload = split_list(flags.offload);
   if (!flags.unquantised.empty()) config.llm_int8_skip_modules = split_list(flags.unquantised);
   if (config.method == "qlora") {
     config.method = "lora";

@@ -161,7 +161,7 @@ Plan plan_training(const PlanConfig& config, const Target& target) {
     const auto batch = run.work_of([&] { run.train(*sizes.train.rbegin()); });
     const auto update = run.work_of([&] { run.update(); });
     plan.step = batch * config.gradient_accumulation_steps + update;
-    if (is_card(target))
+    if (is_card(target) && config.graphs)
       plan.graphs = plan_graphs(std::ssize(sizes.train), std::ssize(sizes.evaluate), config.gradient_accumulation_steps,
                                 batch.kernels + batch.copies, update.kernels + update.copies);
   }

@@ -27,6 +27,7 @@ struct PlanConfig {
   std::optional<BatchSizes> batches = {};        ///< of the real rows; else one of batch_size x max_length each
   std::int64_t most_documents = 0;               ///< of a batch, its padding included; 0: batch_size + 1
   std::int64_t max_new_tokens = 256;             ///< the end of a generated sequence of max_length; all but one at most
+  bool graphs = true;                            ///< on a card a step's launches are graphs
 };
 
 /// Beyond this a batch is a typing error; its tokens are numbered in 32 bits and listed on the host.

@@ -157,9 +157,9 @@ inline PlanConfig leanest(PlanConfig config, const SearchLimits& limits) {
   return config;
 }
 
-/// What gives the same result in less memory and more time, the fastest first.
-inline std::vector<PlanConfig> by_speed(const PlanConfig& choice, const SearchLimits& limits) {
-  std::vector<PlanConfig> on_device, with_host;
+/// What gives the same result in less memory and more time, the fastest first: without the host's memory, or with it.
+inline std::vector<PlanConfig> by_speed(const PlanConfig& choice, const SearchLimits& limits, bool with_host) {
+  std::vector<PlanConfig> out;
   for (const std::int64_t chunk : {choice.step.loss_chunk, token_multiple}) {
     if (chunk != choice.step.loss_chunk && !may_change(limits.fixed, "loss_chunk")) continue;
     for (const Recompute level : {Recompute::none, Recompute::selective, Recompute::full}) {
@@ -168,16 +168,14 @@ inline std::vector<PlanConfig> by_speed(const PlanConfig& choice, const SearchLi
       PlanConfig one = choice;
       one.step.recompute = level;
       one.step.loss_chunk = chunk;
-      on_device.push_back(one);
       for (const Offload& offload : offloads_to_try(one, limits)) {
-        if (offload == choice.step.offload) continue;
+        if ((offload != choice.step.offload) != with_host) continue;
         one.step.offload = offload;
-        with_host.push_back(one);
+        out.push_back(one);
       }
     }
   }
-  on_device.insert(on_device.end(), with_host.begin(), with_host.end());
-  return on_device;
+  return out;
 }
 
 /// As many rows at a time as fit, the rest by accumulation: a step still sees the rows it was to see.
@@ -194,16 +192,19 @@ inline bool fill_batch(PlanConfig& config, std::int64_t budget, bool may_split, 
 }
 
 /// Of a choice whose leanest variant fits: as little recompute as leaves a batch that keeps the matrix products busy
-/// (about 2,048 tokens), else the largest batch. Copies to and from the host come last.
+/// (about 2,048 tokens), else the largest batch. Copies to and from the host only where nothing fits without.
 inline PlanConfig fastest(const PlanConfig& choice, std::int64_t budget, const SearchLimits& limits, PeakOf peak_of) {
   const std::int64_t busy = std::min(choice.batch_size, ceil_div(2048, choice.max_length));
-  std::optional<PlanConfig> best;
-  for (PlanConfig& candidate : by_speed(choice, limits)) {
-    if (!fill_batch(candidate, budget, may_change(limits.fixed, "batch_size"), peak_of)) continue;
-    if (candidate.batch_size >= busy) return candidate;
-    if (!best || candidate.batch_size > best->batch_size) best = candidate;
+  for (const bool with_host : {false, true}) {
+    std::optional<PlanConfig> best;
+    for (PlanConfig& candidate : by_speed(choice, limits, with_host)) {
+      if (!fill_batch(candidate, budget, may_change(limits.fixed, "batch_size"), peak_of)) continue;
+      if (candidate.batch_size >= busy) return candidate;
+      if (!best || candidate.batch_size > best->batch_size) best = candidate;
+    }
+    if (best) return *best;
   }
-  return best.value_or(leanest(choice, limits));
+  return leanest(choice, limits);
 }
 
 inline std::vector<Trade> trades(const PlanConfig& wanted, const PlanConfig& found, const SearchLimits& limits,

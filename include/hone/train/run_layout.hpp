@@ -109,6 +109,7 @@ inline PlanConfig plan_config(const TrainConfig& config, const LlamaConfig& mode
   out.batch_size = config.batch_size;
   out.max_length = config.max_length;
   out.gradient_accumulation_steps = config.gradient_accumulation_steps;
+  out.graphs = config.cuda_graphs != "false";
   return out;
 }
 
