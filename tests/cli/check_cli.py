@@ -166,10 +166,16 @@ def finished_work(cli: Cli) -> None:
     assert best.exists()
     cli.good(*cli.train("first", "--overwrite_output_dir", "--val_size", 0))  # nothing is the best of what is not validated
     assert not best.exists()
+    adapter.rename(best)  # a result without checkpoints is a result
+    for checkpoint in (cli.folder / "first").glob("checkpoint-*"):
+        shutil.rmtree(checkpoint)
+    cli.bad(*cli.train("first"), says="holds an earlier run")
+    cli.good(*cli.train("first", "--resume", "--val_size", 0))  # killed before its first checkpoint, as far as it can tell
+    assert adapter.exists() and not best.exists()
     shutil.copytree(TINY, best)
     again = cli.train("first", "--overwrite_output_dir")
     again[again.index("--model") + 1] = best
-    cli.bad(*again, says=["overwrite_output_dir", "choose another"])
+    cli.bad(*again, says=["output_dir", "would be replaced"])
     assert (best / "config.json").exists()
 
 

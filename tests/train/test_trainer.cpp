@@ -318,6 +318,17 @@ TEST_CASE("a stage trains on top of an earlier one, which stays as it is, and te
   CHECK(loss_with({"general", "task"}) == doctest::Approx(*second.validation.last).epsilon(1e-6));
   CHECK(loss_with({"task"}) > *second.validation.last + 1e-3);
 
+  // A run that goes on with other stages takes nothing of one for another.
+  auto other_stages = task;
+  other_stages.output_dir = folder / "other stages";
+  other_stages.resume = folder / "task/checkpoint-3";
+  other_stages.also_evaluate = {{"new", folder / "other.jsonl"}, {"general", folder / "rows.jsonl"}};
+  const auto third = run(other_stages);
+  REQUIRE(third.earlier.size() == 2);
+  CHECK(!third.earlier[0].before);
+  CHECK(*third.earlier[0].last == doctest::Approx(*third.validation.last).epsilon(1e-6));
+  CHECK(third.earlier[1] == second.earlier[0]);
+
   const auto refused = [&](auto change) {
     auto bad = task;
     bad.output_dir = folder / "bad";
@@ -325,6 +336,7 @@ TEST_CASE("a stage trains on top of an earlier one, which stays as it is, and te
     return test::message_of([&] { run(bad); });
   };
   using test::contains;
+  CHECK(contains(refused([](auto& c) { c.also_evaluate[0].first = "this run"; }), "also_evaluate: 'this run' is what"));
   CHECK(contains(refused([](auto& c) { c.method = "ia3"; }), "stack_on: only lora trains on top of other adapters"));
   CHECK(contains(refused([](auto& c) { c.use_dora = true; }), "stack_on: DoRA scales what lies below"));
   CHECK(contains(refused([](auto& c) { c.modules_to_save = {"norm"}; }), "stack_on: modules_to_save would change"));

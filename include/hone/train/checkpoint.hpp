@@ -74,6 +74,8 @@ struct TrainerState {
                      get_string(json, "isa", origin),
                      get_string(json, "fingerprint", origin),
                      find_string(json, "gemm_tuning", origin).value_or("")};  // runs begun before there were tables
+    if (out.losses.empty() && out.best_loss)                                  // written before there was a list of them
+      out.losses = {{.name = std::string(this_run), .best = out.best_loss}};
     return out;
   }
 };

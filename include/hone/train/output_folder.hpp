@@ -40,16 +40,19 @@ class OutputFolder {
     return checkpoints.back().second;
   }
 
-  /// A new run does not mix with an old one: checkpoints that are there are somebody's work.
-  void start_afresh() {
-    const auto old = list_checkpoints(path_);
-    check(old.empty() || config_.overwrite_output_dir,
-          "output_dir: [{}] holds checkpoints of an earlier run; add --resume to go on with it, --overwrite_output_dir "
-          "to remove them, or choose another folder",
-          path_.string());
+  /// A new run does not mix with an old one: what is there is somebody's work. The old last/ stands until there is a
+  /// new one; the old best/ does not, because this run may never have a best of its own.
+  void start_afresh() const {
     check_inputs_stay();
+    const bool ended = std::filesystem::exists(path_ / "last");
+    const bool begun = !list_checkpoints(path_).empty() || std::filesystem::exists(path_ / "best");
+    // What is to be resumed and has no checkpoint was killed before its first one.
+    check((!ended && (!begun || config_.resume == "true")) || config_.overwrite_output_dir,
+          "output_dir: [{}] holds an earlier run; add --resume to go on from its last checkpoint, "
+          "--overwrite_output_dir to replace it, or choose another folder",
+          path_.string());
     remove_checkpoints_after(path_, -1);
-    old_best_ = config_.overwrite_output_dir;
+    std::filesystem::remove_all(path_ / "best");
     std::filesystem::remove(metrics());
     std::filesystem::remove(stages());
   }
@@ -69,32 +72,26 @@ class OutputFolder {
   /// What has trained so far, as the best there is.
   template <class Step>
   void save_best(Step& step) {
-    try_saving(path_ / "best", [&](const auto& folder) {
-      save_trained(step.model(), folder, config_.model);
-      old_best_ = false;
-    });
+    try_saving(path_ / "best", [&](const auto& folder) { save_trained(step.model(), folder, config_.model); });
   }
 
-  /// The result of the run; throws where it cannot be written. A run without validation then removes the best of the
-  /// run before it, which nobody is to take for its own.
+  /// The result of the run; throws where it cannot be written.
   template <class Step>
   void save_last(Step& step) const {
     save_trained(step.model(), path_ / "last", config_.model);
-    if (old_best_) std::filesystem::remove_all(path_ / "best");
   }
 
  private:
-  /// Throws where this run reads what it is told to remove.
+  /// Throws where this run reads what it would remove or replace.
   void check_inputs_stay() const {
     std::vector<std::pair<std::string, std::filesystem::path>> inputs = {{"model", config_.model}};
     for (const auto& [name, folder] : config_.stack_on) inputs.emplace_back("stack_on", folder);
     for (const auto& [key, input] : inputs) {
       const auto below =
           std::filesystem::weakly_canonical(input).lexically_relative(std::filesystem::weakly_canonical(path_));
-      check(!config_.overwrite_output_dir || below.empty() || below.begin()->string().starts_with("."),
-            "overwrite_output_dir: [{}] is this run's {} and lies in the output_dir that is to be emptied; choose "
-            "another output_dir",
-            input.string(), key);
+      const std::string first = below.empty() ? "" : below.begin()->string();
+      check(first != "best" && first != "last" && !first.starts_with("checkpoint-"),
+            "output_dir: [{}] is this run's {} and would be replaced; choose another output_dir", input.string(), key);
     }
   }
 
@@ -110,7 +107,6 @@ class OutputFolder {
   const TrainConfig& config_;
   Console& console_;
   std::filesystem::path path_;
-  bool old_best_ = false;  // what is there as best/ is not this run's
 };
 
 }  // namespace hone

@@ -17,7 +17,7 @@ namespace hone {
 /// validation, and at the last.
 struct StageLoss {
   std::string name;
-  std::optional<double> before, best, last;
+  std::optional<double> before = {}, best = {}, last = {};
 
   bool operator==(const StageLoss&) const = default;
 };

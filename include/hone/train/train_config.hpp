@@ -5,6 +5,7 @@
 #include <hone/nn/policy.hpp>
 #include <hone/optim/schedule.hpp>
 #include <hone/text/rows.hpp>
+#include <hone/train/stage_losses.hpp>
 #include <hone/train/truncation.hpp>
 
 #include <cmath>
@@ -137,6 +138,8 @@ inline void check_names(std::string_view key, const NamedPaths& paths) {
 /// What trains on top of other adapters must leave alone what they sit on.
 inline void check_stack(const TrainConfig& config) {
   check_names("also_evaluate", config.also_evaluate);
+  for (const auto& [name, rows] : config.also_evaluate)
+    check(name != this_run, "also_evaluate: '{}' is what the run calls its own rows; choose another name", name);
   check_names("stack_on", config.stack_on);
   if (config.stack_on.empty()) return;
   check(config.method == "lora", "stack_on: only lora trains on top of other adapters, not {}", config.method);

@@ -34,8 +34,7 @@ class Validation {
   bool measure(Planned& planned, Batch& batch, MetricsFile& metrics) {
     if (last_ == state_.step) return false;
     last_ = state_.step;
-    state_.losses.resize(1 + layout_.earlier.size());
-    state_.losses.front().name = this_run;
+    list_stages();
     measure_earlier(planned, batch, metrics);
     if (layout_.valid_epoch.empty()) return false;
     const auto [loss, tokens] = mean_loss(planned, batch, layout_.valid, layout_.valid_epoch);
@@ -66,13 +65,23 @@ class Validation {
     return {sum / static_cast<double>(std::max<std::int64_t>(tokens, 1)), tokens};
   }
 
+  /// A place for every loss, by name: a run that is resumed may look at other stages than before.
+  void list_stages() {
+    std::vector<StageLoss> stages = {{.name = std::string(this_run)}};
+    for (const StageLayout& stage : layout_.earlier) stages.push_back({.name = stage.name});
+    for (StageLoss& stage : stages) {
+      const auto known = std::ranges::find(state_.losses, stage.name, &StageLoss::name);
+      if (known != state_.losses.end()) stage = *known;
+    }
+    state_.losses = std::move(stages);
+  }
+
   /// The losses on the rows of earlier stages.
   template <class Planned>
   void measure_earlier(Planned& planned, Batch& batch, MetricsFile& metrics) {
     for (std::size_t i = 0; i < layout_.earlier.size(); ++i) {
       const StageLayout& stage = layout_.earlier[i];
       const double loss = mean_loss(planned, batch, stage.plan, stage.batches).first;
-      state_.losses[i + 1].name = stage.name;
       note(state_.losses[i + 1], loss);
       metrics.write({{"step", state_.step}, {"stage", static_cast<std::int64_t>(i + 1)}, {"stage_loss", loss}});
       console_.line("step {}: loss on {} {:.4f}", state_.step, stage.name, loss);
