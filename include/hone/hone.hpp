@@ -11,8 +11,8 @@
 #include <hone/eval/perplexity.hpp>
 #include <hone/eval/slot_errors.hpp>
 #include <hone/eval/text_metrics.hpp>
-#include <hone/infer/ensemble.hpp>
 #include <hone/infer/generate.hpp>
+#include <hone/infer/generate_ensemble.hpp>
 #include <hone/infer/sampler.hpp>
 #include <hone/io/adapter_files.hpp>
 #include <hone/io/atomic_file.hpp>

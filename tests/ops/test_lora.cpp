@@ -1,3 +1,4 @@
+#include <hone/ops/embedding.hpp>
 #include <hone/ops/lora.hpp>
 
 #include "fused.hpp"
@@ -41,6 +42,24 @@ TEST_CASE("lora: gradients of everything, anywhere in the output, with and witho
         };
         CHECK(agree(added_lora(draw, begin), composed, x, a, b, y0));
       }
+}
+
+TEST_CASE("lora of a lookup: gradients of both tables, and the composed definition") {
+  for (const auto& ids : {ids_of({4, 0, 4, 2, 4}), ids_of({1})}) {
+    const auto rows = ids.extent(0);
+    const auto fused = [&](const auto& a, const auto& b, const auto& y0) {
+      auto y = y0 * 1.0;
+      add_product(embedding(ids, a), b, scale, y);
+      return y;
+    };
+    const auto a = random_tensor<double>({6, 3}, 1), b = random_tensor<double>({5, 3}, 2),
+               y0 = random_tensor<double>({rows, 5}, 3);
+    CHECK(gradcheck(fused, a, b, y0));
+    const auto composed = [&](const T64& p, const T64& q, const T64& y) {
+      return y + matmul(index_select(p, 0, ids), q, {.transpose_b = true, .alpha = scale});
+    };
+    CHECK(agree(fused, composed, a, b, y0));
+  }
 }
 
 TEST_CASE("lora: the same draw drops the same elements, another draw others") {

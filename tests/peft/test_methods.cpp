@@ -2,12 +2,13 @@
 // saving, packing and generating promise.
 #include <hone/models/llama_folder.hpp>
 #include <hone/optim/adamw.hpp>
-#include <hone/peft/method_folders.hpp>
+#include <hone/peft/adapter_folder.hpp>
 
 #include <doctest/doctest.h>
 
 #include "models/golden.hpp"
 #include "support/files.hpp"
+#include "support/frozen.hpp"
 #include "support/random.hpp"
 
 #include <array>
@@ -19,6 +20,7 @@
 
 using namespace hone;
 using hone::test::contains;
+using hone::test::frozen_of;
 using hone::test::Golden;
 using hone::test::message_of;
 
@@ -78,12 +80,6 @@ Weights adapters_of(PretrainedLlama<float>& model) {
     const auto values = tensor.to_vector();
     out[name] = {values.begin(), values.end()};
   });
-  return out;
-}
-
-Weights base_of(PretrainedLlama<float>& model) {
-  Weights out;
-  model.visit([&](const std::string& name, const Tensor<float>& weight) { out[name] = weight.to_vector(); });
   return out;
 }
 
@@ -153,7 +149,7 @@ TEST_CASE("methods: 20 steps follow PEFT's and AdapterHub's, and the base stays 
     CAPTURE(method);
     const MethodGolden golden(method);
     auto model = adapted(golden);
-    const auto before = base_of(model);
+    const auto before = frozen_of(model);
     AdamW optimizer(model.trainable_parameters(), {.learning_rate = 1e-3, .weight_decay = 0.1});
     for (std::size_t step = 0; step < 20; ++step) {
       auto loss = model.loss(golden.base.batch(static_cast<int>(step % 4)));
@@ -162,7 +158,16 @@ TEST_CASE("methods: 20 steps follow PEFT's and AdapterHub's, and the base stays 
       CHECK(std::abs(loss.mean() - golden.json["train"]["losses"][step].get<double>()) <= 1e-5);
       CHECK(report.grad_norm == doctest::Approx(golden.json["train"]["grad_norms"][step].get<double>()).epsilon(1e-4));
     }
-    CHECK(base_of(model) == before);
+    CHECK(frozen_of(model) == before);
+  }
+}
+
+TEST_CASE("methods: all that PEFT and AdapterHub write is known") {
+  for (const char* method : methods) {
+    CAPTURE(method);
+    const MethodGolden golden(method);
+    auto model = golden.model();
+    CHECK(load_adapter(model, golden.folder) == AdapterNotes{});
   }
 }
 
@@ -277,7 +282,7 @@ TEST_CASE("methods: prompts begin as random, sampled or given embeddings") {
     return adapters_of(model)["prompt_embeddings"];
   };
   auto base = load_llama<float>(golden.folder());
-  const auto table = base_of(base)["model.embed_tokens.weight"];
+  const auto table = frozen_of(base)["model.embed_tokens.weight"];
   const auto row = [](const std::vector<float>& values, std::int64_t at) {
     return std::vector<float>(values.begin() + at * 32, values.begin() + (at + 1) * 32);
   };
@@ -365,19 +370,19 @@ TEST_CASE("methods: what IA3 and BitFit learned can be folded into the base") {
   attach(model, IA3{});
   attach(model, BitFit{});
   disturb(model);
-  const auto before = base_of(model);
+  const auto before = frozen_of(model);
   CHECK(contains(message_of([&] { merge(model); }),
                  "[merge] model.layers.0.self_attn.q_proj has no bias: models of this family have no place for what"));
-  CHECK(base_of(model) == before);
+  CHECK(frozen_of(model) == before);
 }
 
 TEST_CASE("methods: what no weight can do is not merged, and the reason is said") {
   const auto refused = [](const Method& method) {
     auto model = load_llama<float>(Golden("llama2").folder());
     prepare(model, method);
-    const auto before = base_of(model);
+    const auto before = frozen_of(model);
     const std::string message = message_of([&] { merge(model); });
-    CHECK(base_of(model) == before);
+    CHECK(frozen_of(model) == before);
     return message;
   };
   CHECK(contains(refused(Attached<PromptTuning>{}),

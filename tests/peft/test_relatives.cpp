@@ -7,10 +7,12 @@
 
 #include "models/golden.hpp"
 #include "support/files.hpp"
+#include "support/frozen.hpp"
 #include "support/random.hpp"
 
 using namespace hone;
 using hone::test::contains;
+using hone::test::frozen_of;
 using hone::test::Golden;
 using hone::test::message_of;
 
@@ -112,6 +114,7 @@ TEST_CASE("relatives: 20 steps follow PEFT and torch.optim.AdamW") {
     CAPTURE(name);
     const Case one(name);
     auto model = one.model();
+    const auto before = frozen_of(model);
     AdamW optimizer(model.trainable_parameters(), {.learning_rate = 1e-3, .weight_decay = 0.1});
     const auto& wanted = one.json["train"];
     for (std::size_t step = 0; step < 20; ++step) {
@@ -121,6 +124,7 @@ TEST_CASE("relatives: 20 steps follow PEFT and torch.optim.AdamW") {
       CHECK(std::abs(loss.mean() - wanted["losses"][step].get<double>()) <= 1e-5);
       CHECK(report.grad_norm == doctest::Approx(wanted["grad_norms"][step].get<double>()).epsilon(1e-4));
     }
+    CHECK(frozen_of(model) == before);
   }
 }
 

@@ -83,7 +83,7 @@ std::optional<Measurements> measured_before(const fs::path& file, const std::str
   if (get_string(json, "settings", file.string()) != settings) return std::nullopt;
   Measurements out;
   for (const auto& [key, value] : get_object(json, "measured", file.string()).items())
-    out[key] = json_double(value, key, file.string());
+    if (!value.is_null()) out[key] = json_double(value, key, file.string());  // null: what was measured is no number
   return out;
 }
 

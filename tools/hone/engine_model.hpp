@@ -5,7 +5,7 @@
 
 #include <hone/eval/merge_adapter.hpp>
 #include <hone/eval/perplexity.hpp>
-#include <hone/infer/ensemble.hpp>
+#include <hone/infer/generate_ensemble.hpp>
 #include <hone/models/llama_folder.hpp>
 #include <hone/peft/adapters.hpp>
 #include <hone/peft/method.hpp>
@@ -51,11 +51,10 @@ class DeviceModel final : public Model {
       : model_(load_llama<T>(folder, device)), adapters_(model_) {
     for (const AdapterSource& source : sources) {
       for (const std::string& note : adapters_.load(source.name, source.folder)) show_note(note);
-      if (combine == Combine::ensemble)
-        members_.push_back({with_those_below(source), source.weight});
-      else
-        adapters_.weigh(source.name, source.weight);
+      if (combine == Combine::weighted) adapters_.weigh(source.name, source.weight);
     }
+    if (combine == Combine::ensemble)
+      for (const AdapterSource& source : sources) members_.push_back({with_those_below(source), source.weight});
     adapters_.set(adapters_.names());
     freeze_all(model_);
   }

@@ -99,7 +99,7 @@ nlohmann::json adapter_json(const std::filesystem::path& folder) {
                                                                  : nlohmann::json(config.target_modules)}};
   if (config.base_model_name_or_path) out["base_model_name_or_path"] = *config.base_model_name_or_path;
   const auto unknown = hone::detail::unknown_keys(config.other, nlohmann::json::object());
-  if (!unknown.empty()) out["unknown_keys"] = unknown;
+  if (!unknown.names.empty()) out["unknown_keys"] = unknown.keys;
   add_base_hash(out, folder);
   out["weights"] = tensors_json(TensorFiles(folder, "adapter_model"));
   return out;

@@ -96,13 +96,11 @@ class AdapterMerge {
   /// Quantises what is merged by writing it down and reading it again, as `hone quantize` would.
   MergeRow requantised(PretrainedLlama<T, D>& merged, const std::filesystem::path& output, const Batch& text,
                        std::int64_t tokens) {
-    const std::filesystem::path between = output.string() + ".dense";
-    save_llama(merged, between, base_);
+    const AtomicFolder between(output.string() + ".dense");  // never committed: it goes when this returns
+    save_llama(merged, between.path(), base_);
     LlamaConfig config = merged.config();
     config.quantization = trained_.quantization;
-    auto model = load(config, between);
-    std::error_code ignored;
-    std::filesystem::remove_all(between, ignored);
+    auto model = load(config, between.path());
     return finish(model, MergeOnto::requantised, output, text, tokens);
   }
 

@@ -52,12 +52,17 @@ void write_staged(const Tensor<T, D>& tensor, TensorSink& sink) {
   }
 }
 
+/// Throws unless the file has the tensor, in this shape.
+inline void check_shape(const TensorFiles& files, const std::string& name, const Shape& shape) {
+  check(files.contains(name), "[{}] has no tensor '{}', shape {}", files.path().string(), name, shape);
+  check(files.shape(name) == shape, "[{}] tensor '{}' has shape {}; {} was expected", files.origin(name), name,
+        files.shape(name), shape);
+}
+
 /// Reads one tensor of a file into memory of the same shape; on Meta only the shape is checked.
 template <class T, Device D>
 void read_tensor(const TensorFiles& files, const std::string& name, const Tensor<T, D>& out) {
-  check(files.contains(name), "[{}] has no tensor '{}', shape {}", files.path().string(), name, out.shape());
-  check(files.shape(name) == out.shape(), "[{}] tensor '{}' has shape {}; {} was expected", files.origin(name), name,
-        files.shape(name), out.shape());
+  check_shape(files, name, out.shape());
   if (out.data() == nullptr) return;
   if constexpr (Copying<D>)
     read_staged(files, name, out);

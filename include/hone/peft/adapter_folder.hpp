@@ -214,6 +214,10 @@ void load_lora(Model& model, const std::filesystem::path& folder, const AdapterC
   const bool embeddings = names.adapters.contains(lookup_a) && names.adapters.contains(lookup_b);
   if (embeddings) placed.insert({lookup_a, lookup_b});
   check_placed(folder, wanted, placed, modules);  // before anything is changed
+  model.visit([&](const std::string& weight, const auto& tensor) {
+    if (const auto found = names.saved.find(weight); found != names.saved.end())
+      check_shape(files, found->second, tensor.shape());
+  });
   model.set_base_trainable(false);
   for (const auto& one : picked) {
     const auto stack = put_beside(one, adapter);

@@ -19,11 +19,20 @@ using AdapterNotes = std::vector<std::string>;
 
 namespace detail {
 
-/// Keys PEFT writes that change nothing about an adapter once it is trained: how it began, and who wrote it.
+/// Keys that change nothing about an adapter once it is trained. PEFT's: how it began, and who wrote it. AdapterHub's:
+/// what counts only beside phm_layer, and dropouts, which are refused unless they are 0.
 inline bool says_nothing(const std::string& key, const nlohmann::json& value) {
-  constexpr std::array passive = {"auto_mapping",      "peft_version",       "megatron_core",   "megatron_config",
-                                  "qalora_group_size", "runtime_config",     "exclude_modules", "tokenizer_kwargs",
-                                  "init_weights",      "ensure_weight_tying"};
+  constexpr std::array passive = {"auto_mapping",      "peft_version",
+                                  "megatron_core",     "megatron_config",
+                                  "qalora_group_size", "runtime_config",
+                                  "exclude_modules",   "tokenizer_kwargs",
+                                  "init_weights",      "ensure_weight_tying",
+                                  "factorized_phm_W",  "hypercomplex_nonlinearity",
+                                  "learn_phm",         "phm_bias",
+                                  "phm_c_init",        "phm_dim",
+                                  "phm_init_range",    "phm_rank",
+                                  "shared_phm_rule",   "dropout",
+                                  "stochastic_depth"};
   if (std::ranges::count(passive, std::string_view(key)) > 0) return true;
   return value.is_null() || value == false || (value.is_structured() && value.empty());
 }

@@ -276,7 +276,7 @@ class Adapters {
   bool whole_modules_ = false;
 };
 
-/// While one lives, others may be set; afterwards those act that did before.
+/// While one lives, others may be set, but none erased; afterwards those act that did before.
 template <class Model>
 class [[nodiscard]] ActiveAdapters {
  public:

@@ -57,8 +57,8 @@ struct Bottleneck {
   }
   void validate() const {
     check(size >= 0 && size <= 1 << 20, "[bottleneck] size {} must lie between 1 and 1048576", size);
-    check(std::isfinite(reduction_factor) && reduction_factor > 0, "[bottleneck] reduction_factor {} must be positive",
-          reduction_factor);
+    check(std::isfinite(reduction_factor) && reduction_factor >= 1e-6,
+          "[bottleneck] reduction_factor {} must be a number of at least 0.000001", reduction_factor);
     check(std::isfinite(scaling), "[bottleneck] scaling must be a finite number");
     check(mh_adapter || output_adapter, "[bottleneck] neither mh_adapter nor output_adapter is set");
   }
@@ -120,6 +120,8 @@ std::vector<std::string> attach(Model& model, const Bottleneck& config) {
   using T = typename Model::Element;
   using D = typename Model::DeviceType;
   config.validate();
+  const std::int64_t size = config.bottleneck_size(model.config().hidden_size);
+  check(size <= std::int64_t{1} << 20, "[bottleneck] its size would be {}; at most 1,048,576 are supported", size);
   std::vector<std::string> paths;
   model.set_base_trainable(false);
   model.visit_sublayers([&](const std::string& path, Insertion insertion, auto& bypasses) {

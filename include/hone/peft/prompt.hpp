@@ -88,6 +88,9 @@ void attach(Model& model, const PromptTuning& config) {
   using T = typename Model::Element;
   using D = typename Model::DeviceType;
   config.validate();
+  for (const std::int32_t id : config.init_ids)
+    check(id >= 0 && id < model.config().vocab_size, "[prompt] init_ids: {} is no token of a vocabulary of {}", id,
+          model.config().vocab_size);
   model.set_base_trainable(false);
   PromptBypass<T, D> prompt(model.device(), config.num_virtual_tokens, model.config().hidden_size);
   if (config.init == PromptInit::random) {
