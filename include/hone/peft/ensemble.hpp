@@ -2,6 +2,7 @@
 // logits.
 #pragma once
 
+#include <hone/nn/device_batch.hpp>
 #include <hone/peft/adapters.hpp>
 
 #include <cmath>
