@@ -87,7 +87,7 @@ class DeviceModel final : public Model {
     out.push_back(source.name);
     return out;
   }
-  auto losses() const {
+  std::function<std::vector<double>(const Batch&)> losses() const {
     return [this](const Batch& batch) {
       return members_.empty() ? model_.token_losses(batch) : ensemble_token_losses(model_, adapters_, members_, batch);
     };
