@@ -33,8 +33,8 @@ class Validation {
   template <class Planned>
   bool measure(Planned& planned, Batch& batch, MetricsFile& metrics) {
     if (last_ == state_.step) return false;
+    if (last_ < 0) list_stages();  // once: a warm step asks the heap for nothing
     last_ = state_.step;
-    list_stages();
     measure_earlier(planned, batch, metrics);
     if (layout_.valid_epoch.empty()) return false;
     const auto [loss, tokens] = mean_loss(planned, batch, layout_.valid, layout_.valid_epoch);
