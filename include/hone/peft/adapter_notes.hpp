@@ -20,7 +20,7 @@ using AdapterNotes = std::vector<std::string>;
 namespace detail {
 
 /// Keys that change nothing about an adapter once it is trained. PEFT's: how it began, and who wrote it. AdapterHub's:
-/// what counts only beside phm_layer, and dropouts, which are refused unless they are 0.
+/// what counts only beside phm_layer. What is off, as null, false, 0 or empty, says nothing either.
 inline bool says_nothing(const std::string& key, const nlohmann::json& value) {
   constexpr std::array passive = {"auto_mapping",      "peft_version",
                                   "megatron_core",     "megatron_config",
@@ -31,10 +31,10 @@ inline bool says_nothing(const std::string& key, const nlohmann::json& value) {
                                   "learn_phm",         "phm_bias",
                                   "phm_c_init",        "phm_dim",
                                   "phm_init_range",    "phm_rank",
-                                  "shared_phm_rule",   "dropout",
-                                  "stochastic_depth"};
+                                  "shared_phm_rule"};
   if (std::ranges::count(passive, std::string_view(key)) > 0) return true;
-  return value.is_null() || value == false || (value.is_structured() && value.empty());
+  const bool zero = value.is_number() && value == 0;
+  return value.is_null() || value == false || zero || (value.is_structured() && value.empty());
 }
 
 /// Keys of an adapter's config without a meaning here, in their places, and what a sentence calls them.

@@ -73,9 +73,9 @@ struct TrainerState {
                      count("evaluations_without_gain"),
                      get_string(json, "isa", origin),
                      get_string(json, "fingerprint", origin),
-                     find_string(json, "gemm_tuning", origin).value_or("")};  // runs begun before there were tables
-    if (out.losses.empty() && out.best_loss)                                  // written before there was a list of them
-      out.losses = {{.name = std::string(this_run), .best = out.best_loss}};
+                     find_string(json, "gemm_tuning", origin).value_or("")};
+    // Runs begun earlier had neither a table nor a list of losses.
+    if (out.losses.empty() && out.best_loss) out.losses = {{.name = std::string(this_run), .best = out.best_loss}};
     return out;
   }
 };
